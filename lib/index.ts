@@ -1,0 +1,2 @@
+/** Public API of Filigree. */
+export * from './errors.ts';

@@ -1,0 +1,107 @@
+#include "cpu/cpu.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <thread>
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
+#if defined(__x86_64__) || defined(__i386__)
+#include <cpuid.h>
+#define FILIGREE_X86 1
+#endif
+
+namespace filigree {
+
+const char* isaName(Isa isa) {
+  static const char* const names[kIsaCount] = {"portable", "avx2", "avx512", "avx512vnni"};
+  return names[static_cast<int>(isa)];
+}
+
+Isa detectIsa() {
+#ifdef FILIGREE_X86
+  __builtin_cpu_init();
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+  if (!avx2) return Isa::kPortable;
+  const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  if (!avx512) return Isa::kAvx2;
+  return __builtin_cpu_supports("avx512vnni") ? Isa::kAvx512Vnni : Isa::kAvx512;
+#else
+  return Isa::kPortable;
+#endif
+}
+
+CacheSizes cacheSizes() {
+  CacheSizes sizes{0, 0, 0};
+#if defined(_SC_LEVEL1_DCACHE_SIZE)
+  sizes.l1d = static_cast<size_t>(std::max(0L, sysconf(_SC_LEVEL1_DCACHE_SIZE)));
+  sizes.l2 = static_cast<size_t>(std::max(0L, sysconf(_SC_LEVEL2_CACHE_SIZE)));
+  sizes.l3 = static_cast<size_t>(std::max(0L, sysconf(_SC_LEVEL3_CACHE_SIZE)));
+#endif
+  return sizes;
+}
+
+namespace {
+
+/// CPU quota of the cgroup in cores (0 when unlimited or unknown), for cgroup v2 and v1.
+double cgroupQuota() {
+  double quota = 0, period = 0;
+  if (FILE* file = std::fopen("/sys/fs/cgroup/cpu.max", "r")) {
+    char text[64] = {0};
+    if (std::fscanf(file, "%63s %lf", text, &period) == 2 && std::strcmp(text, "max") != 0) {
+      std::sscanf(text, "%lf", &quota);
+    }
+    std::fclose(file);
+    return quota > 0 && period > 0 ? quota / period : 0;
+  }
+  if (FILE* file = std::fopen("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "r")) {
+    if (std::fscanf(file, "%lf", &quota) != 1) quota = 0;
+    std::fclose(file);
+  }
+  if (FILE* file = std::fopen("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "r")) {
+    if (std::fscanf(file, "%lf", &period) != 1) period = 0;
+    std::fclose(file);
+  }
+  return quota > 0 && period > 0 ? quota / period : 0;
+}
+
+}  // namespace
+
+int usableCores() {
+  int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+#if defined(__linux__)
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) == 0) cores = std::max(1, CPU_COUNT(&set));
+#endif
+  const double quota = cgroupQuota();
+  if (quota > 0) cores = std::min(cores, std::max(1, static_cast<int>(quota + 0.999)));
+  return cores;
+}
+
+std::string cpuBrand() {
+#ifdef FILIGREE_X86
+  unsigned regs[12] = {0};
+  unsigned a, b, c, d;
+  if (__get_cpuid_max(0x80000000u, nullptr) < 0x80000004u) return "";
+  for (unsigned i = 0; i < 3; i++) {
+    __get_cpuid(0x80000002u + i, &a, &b, &c, &d);
+    regs[i * 4] = a;
+    regs[i * 4 + 1] = b;
+    regs[i * 4 + 2] = c;
+    regs[i * 4 + 3] = d;
+  }
+  char text[49] = {0};
+  std::memcpy(text, regs, 48);
+  return text;
+#else
+  return "";
+#endif
+}
+
+}  // namespace filigree

@@ -1,0 +1,30 @@
+// What the processor offers and what the process may use of it.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace filigree {
+
+/// Instruction-set levels in ascending order; a CPU that has one has all before it.
+enum class Isa : int { kPortable = 0, kAvx2 = 1, kAvx512 = 2, kAvx512Vnni = 3 };
+inline constexpr int kIsaCount = 4;
+
+/// Lower-case name as used by FILIGREE_ISA ("portable", "avx2", "avx512", "avx512vnni").
+const char* isaName(Isa isa);
+
+/// The best level this CPU and operating system support.
+Isa detectIsa();
+
+struct CacheSizes {
+  size_t l1d, l2, l3;  ///< bytes; 0 when unknown
+};
+CacheSizes cacheSizes();
+
+/// Cores usable by this process: the affinity mask, capped by the cgroup CPU quota (rounded up), at least 1.
+int usableCores();
+
+/// Brand string, or an empty string where the CPU tells none.
+std::string cpuBrand();
+
+}  // namespace filigree
