@@ -1,0 +1,185 @@
+/** Values on the JavaScript side: tensors, sequences, optionals and maps. */
+
+import { InternalError, MemoryError } from '../errors.ts';
+import { type DType, dtypeInfo, isBig, isPacked, type NumericStorage, type Storage, storageLength } from './dtype.ts';
+import { float4e2m1ToNumber, floatDecoder, floatEncoder, numberToFloat4e2m1 } from './float.ts';
+import { MAX_ELEMENTS, sizeOf } from './shape.ts';
+
+/**
+ * A dense row-major tensor. `data` is the storage of {@link DTypeInfo.storage}: float16, bfloat16 and float8 as bit
+ * patterns, complex numbers interleaved, sub-byte types packed with the first element in the low bits.
+ */
+export interface HostTensor {
+  readonly kind: 'tensor';
+  readonly dtype: DType;
+  readonly dims: readonly number[];
+  readonly data: Storage;
+}
+
+/** A sequence of values. */
+export interface HostSequence {
+  readonly kind: 'sequence';
+  readonly items: readonly HostValue[];
+  /** Element type of an empty sequence, where it is known. */
+  readonly dtype?: DType;
+}
+
+/** A value that may be absent. */
+export interface HostOptional {
+  readonly kind: 'optional';
+  readonly value: HostValue | null;
+}
+
+/** A map from integers or strings to values (ai.onnx.ml). */
+export interface HostMap {
+  readonly kind: 'map';
+  readonly keyType: DType;
+  readonly valueType: DType;
+  readonly entries: ReadonlyMap<bigint | string, number | bigint | string>;
+}
+
+export type HostValue = HostTensor | HostSequence | HostOptional | HostMap;
+
+/** A tensor over existing storage. Throws InternalError where the storage has not the length that `dims` need. */
+export function tensor(dtype: DType, dims: readonly number[], data: Storage): HostTensor {
+  const want = storageLength(dtype, sizeOf(dims));
+  if (data.length !== want) {
+    throw new InternalError(`storage of ${dtype} [${dims.join(',')}] has ${data.length} entries, expected ${want}`);
+  }
+  return { kind: 'tensor', dtype, dims, data };
+}
+
+/** Zeroed storage (empty strings) for `count` elements. Throws MemoryError where that is more than can be held. */
+export function allocate(dtype: DType, count: number): Storage {
+  if (!(count >= 0 && count <= MAX_ELEMENTS)) {
+    throw new MemoryError(`a tensor of ${count} elements is larger than any memory`, { elements: count });
+  }
+  const info = dtypeInfo(dtype);
+  try {
+    return info.storage ? new info.storage(storageLength(dtype, count)) : new Array<string>(count).fill('');
+  } catch (cause) {
+    throw new MemoryError(`no memory for ${count} elements of ${dtype}`, { elements: count, dtype }, { cause });
+  }
+}
+
+/** A zeroed tensor. */
+export function zeros(dtype: DType, dims: readonly number[]): HostTensor {
+  return tensor(dtype, dims, allocate(dtype, sizeOf(dims)));
+}
+
+/** A 1-D int64 tensor of small integers. */
+export function int64Vector(values: readonly number[]): HostTensor {
+  return tensor('int64', [values.length], BigInt64Array.from(values, BigInt));
+}
+
+/** One entry an element: unpacks sub-byte integers to Int8Array or Uint8Array; all other types keep their storage. */
+export function unpacked(t: HostTensor): Storage {
+  if (!isPacked(t.dtype)) return t.data;
+  const { bits, kind } = dtypeInfo(t.dtype);
+  const source = t.data as Uint8Array;
+  const count = sizeOf(t.dims);
+  const mask = (1 << bits) - 1;
+  const perByte = 8 / bits;
+  const out = kind === 'int' ? new Int8Array(count) : new Uint8Array(count);
+  for (let i = 0; i < count; i++) {
+    const value = (source[Math.floor(i / perByte)] >> ((i % perByte) * bits)) & mask;
+    out[i] = kind === 'int' && value >> (bits - 1) ? value - (1 << bits) : value;
+  }
+  return out;
+}
+
+/** The inverse of {@link unpacked}: a tensor from one entry an element. */
+export function packed(dtype: DType, dims: readonly number[], entries: Storage): HostTensor {
+  if (!isPacked(dtype)) return tensor(dtype, dims, entries);
+  const { bits } = dtypeInfo(dtype);
+  const perByte = 8 / bits;
+  const mask = (1 << bits) - 1;
+  const out = allocate(dtype, entries.length) as Uint8Array;
+  for (let i = 0; i < entries.length; i++) {
+    out[Math.floor(i / perByte)] |= (Number(entries[i]) & mask) << ((i % perByte) * bits);
+  }
+  return tensor(dtype, dims, out);
+}
+
+/**
+ * The elements as JavaScript numbers: exact for every type but 64-bit integers beyond 2^53, which are rounded.
+ * Complex numbers give two entries an element. Not for strings.
+ */
+export function toNumbers(t: HostTensor): Float64Array {
+  if (t.dtype === 'float64' || t.dtype === 'complex128') return t.data as Float64Array;
+  const entries = unpacked(t);
+  if (t.dtype === 'float4e2m1') return Float64Array.from(entries as Uint8Array, float4e2m1ToNumber);
+  const decode = floatDecoder(t.dtype);
+  if (decode) return Float64Array.from(entries as Uint8Array, decode);
+  if (isBig(t.dtype)) return Float64Array.from(entries as unknown as ArrayLike<number>, Number);
+  return Float64Array.from(entries as Float32Array);
+}
+
+/** The elements as bigint; for integer and bool types. */
+export function toBigInts(t: HostTensor): BigInt64Array | BigUint64Array | bigint[] {
+  if (isBig(t.dtype)) return t.data as BigInt64Array;
+  return Array.from(unpacked(t) as Uint8Array, BigInt);
+}
+
+/** The elements of an integer tensor as plain numbers, for sizes, axes and indices. */
+export function toIntegers(t: HostTensor): number[] {
+  return Array.from(unpacked(t) as ArrayLike<number | bigint>, Number);
+}
+
+/**
+ * A tensor from JavaScript numbers, rounded to the element type: floats to nearest even, integers wrapped like a C
+ * conversion of an in-range value (callers saturate where the operator says so).
+ */
+export function fromNumbers(dtype: DType, dims: readonly number[], values: ArrayLike<number>): HostTensor {
+  if (dtype === 'float64' || dtype === 'complex128') return tensor(dtype, dims, Float64Array.from(values));
+  const entries = entriesOf(dtype, values);
+  return packed(dtype, dims, entries);
+}
+
+function entriesOf(dtype: DType, values: ArrayLike<number>): NumericStorage {
+  if (dtype === 'float4e2m1') return Uint8Array.from(values, numberToFloat4e2m1);
+  const encode = floatEncoder(dtype);
+  const { storage, bits, kind } = dtypeInfo(dtype);
+  if (encode) return bits === 8 ? Uint8Array.from(values, encode) : Uint16Array.from(values, encode);
+  if (dtype === 'int64') return BigInt64Array.from(Array.from(values, (v) => BigInt(Math.trunc(v))));
+  if (dtype === 'uint64') return BigUint64Array.from(Array.from(values, (v) => BigInt(Math.trunc(v))));
+  if (bits < 8) return (kind === 'int' ? Int8Array : Uint8Array).from(values);
+  return (storage as unknown as typeof Float32Array).from(values);
+}
+
+/** A tensor of 64-bit or smaller integers from bigints, wrapped to the width of the type. */
+export function fromBigInts(dtype: DType, dims: readonly number[], values: ArrayLike<bigint>): HostTensor {
+  if (dtype === 'int64') return tensor(dtype, dims, BigInt64Array.from(values as bigint[]));
+  if (dtype === 'uint64') return tensor(dtype, dims, BigUint64Array.from(values as bigint[]));
+  const { bits } = dtypeInfo(dtype);
+  return fromNumbers(
+    dtype,
+    dims,
+    Array.from(values, (v) => Number(BigInt.asIntN(Math.max(bits, 2), v))),
+  );
+}
+
+/** A copy of the storage entries of one tensor under new dimensions of the same size. */
+export function reshaped(t: HostTensor, dims: readonly number[]): HostTensor {
+  return tensor(t.dtype, dims, t.data);
+}
+
+/** Picks elements: output element `i` is input element `index(i)`. Works for every type, strings and packed included. */
+export function pick(t: HostTensor, dims: readonly number[], index: (i: number) => number): HostTensor {
+  const count = sizeOf(dims);
+  const complex = dtypeInfo(t.dtype).kind === 'complex';
+  const source = unpacked(t) as NumericStorage;
+  const out = (
+    isPacked(t.dtype) ? new (source.constructor as typeof Uint8Array)(count) : allocate(t.dtype, count)
+  ) as NumericStorage;
+  for (let i = 0; i < count; i++) {
+    const from = index(i);
+    if (complex) {
+      out[2 * i] = source[2 * from];
+      out[2 * i + 1] = source[2 * from + 1];
+    } else {
+      out[i] = source[from];
+    }
+  }
+  return packed(t.dtype, dims, out as Storage);
+}

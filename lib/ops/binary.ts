@@ -1,0 +1,5 @@
+/** Elementwise operators of two inputs with broadcasting. */
+
+import type { OpDefinition } from './op.ts';
+
+export const binaryOps: readonly OpDefinition[] = [];

@@ -1,0 +1,5 @@
+/** Convolutions. */
+
+import type { OpDefinition } from './op.ts';
+
+export const convOps: readonly OpDefinition[] = [];

@@ -1,0 +1,5 @@
+/** Cumulative sums and products. */
+
+import type { OpDefinition } from './op.ts';
+
+export const cumulativeOps: readonly OpDefinition[] = [];

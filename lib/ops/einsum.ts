@@ -1,0 +1,5 @@
+/** Einsum. */
+
+import type { OpDefinition } from './op.ts';
+
+export const einsumOps: readonly OpDefinition[] = [];

@@ -1,0 +1,5 @@
+/** ImageDecoder. */
+
+import type { OpDefinition } from './op.ts';
+
+export const imageOps: readonly OpDefinition[] = [];

@@ -1,0 +1,5 @@
+/** MatMul, Gemm. */
+
+import type { OpDefinition } from './op.ts';
+
+export const matmulOps: readonly OpDefinition[] = [];

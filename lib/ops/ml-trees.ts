@@ -1,0 +1,5 @@
+/** Tree ensembles of ai.onnx.ml. */
+
+import type { OpDefinition } from './op.ts';
+
+export const mlTreesOps: readonly OpDefinition[] = [];

@@ -1,0 +1,5 @@
+/** Normalisations. */
+
+import type { OpDefinition } from './op.ts';
+
+export const normOps: readonly OpDefinition[] = [];

@@ -1,0 +1,235 @@
+/**
+ * What an operator is: one definition with its signature, inference, reference and lowering.
+ *
+ * The reference is plain loops over decoded numbers with double accumulation. It is the oracle of the tests, folds
+ * constants, and runs the nodes that have no native kernel.
+ */
+
+import { type FiligreeError, InternalError, ModelFormatError, RunError } from '../errors.ts';
+import type { DType } from '../ir/dtype.ts';
+import { type Attribute, type AttributeType, type Graph, nodeText, type ValueType } from '../ir/graph.ts';
+import { isConcrete, type Shape } from '../ir/shape.ts';
+import type { HostTensor, HostValue } from '../ir/tensor.ts';
+import type { LowerContext } from './lower.ts';
+
+/** What passes may ask about an operator instead of its name. */
+export type Trait =
+  /** Output element i depends on input elements i (after broadcasting) alone. */
+  | 'elementwise'
+  /** Reduces over axes. */
+  | 'reduction'
+  /** Output is the input's bytes under another shape. */
+  | 'view'
+  /** Reorders or selects elements without computing. */
+  | 'movement'
+  /** Draws random numbers: never folded, never merged. */
+  | 'random'
+  /** Has bodies that it runs. */
+  | 'control';
+
+/** Where an operator's node stands: attribute access with the checks that give good errors. */
+export interface NodeReader {
+  readonly op: string;
+  readonly domain: string;
+  readonly name: string;
+  /** Version of the operator's domain in the model. */
+  readonly version: number;
+  /** Number of inputs, trailing omitted ones not counted. */
+  readonly inputCount: number;
+  /** Number of outputs listed by the node. */
+  readonly outputCount: number;
+  /** True where input `i` is present. */
+  has(i: number): boolean;
+  /** True where output `i` is wanted. */
+  wants(i: number): boolean;
+  hasAttribute(name: string): boolean;
+  int(name: string, fallback?: number): number;
+  float(name: string, fallback?: number): number;
+  string(name: string, fallback?: string): string;
+  ints(name: string, fallback?: readonly number[]): readonly number[];
+  floats(name: string, fallback?: readonly number[]): readonly number[];
+  strings(name: string, fallback?: readonly string[]): readonly string[];
+  tensorAttribute(name: string): HostTensor | undefined;
+  graph(name: string): Graph;
+  typeAttribute(name: string): ValueType | undefined;
+  /** An error about the model, naming the node: throw it. */
+  error(message: string): FiligreeError;
+}
+
+/** What inference sees. Dimensions may be symbols or unknown. */
+export interface InferContext extends NodeReader {
+  /** Type of input `i`, undefined where absent or unknown. */
+  type(i: number): ValueType | undefined;
+  /** Element type of tensor input `i`; throws where the input is absent, unknown, or not a tensor. */
+  dtype(i: number): DType;
+  /** Shape of tensor input `i`, undefined where unknown or absent. */
+  shape(i: number): Shape | undefined;
+  /** The content of tensor input `i` where it is known. */
+  constant(i: number): HostTensor | undefined;
+  /** The content of an integer input as numbers, where known. */
+  integers(i: number): number[] | undefined;
+}
+
+/** What the reference sees: every value is there. */
+export interface ReferenceContext extends NodeReader {
+  /** Input `i`; throws where absent or not a tensor. */
+  tensor(i: number): HostTensor;
+  /** Input `i`, or undefined where it is omitted. */
+  optional(i: number): HostTensor | undefined;
+  /** Input `i` of any kind; throws where it is omitted. */
+  value(i: number): HostValue;
+  /** The content of an integer input as numbers. */
+  integers(i: number): number[];
+  /** Runs a body on feeds in the order of its inputs; outer values are bound already. */
+  runGraph(graph: Graph, feeds: readonly HostValue[]): HostValue[];
+}
+
+/** One operator of one domain, all its versions. */
+export interface OpDefinition {
+  readonly name: string;
+  /** '' (ai.onnx) when omitted. */
+  readonly domain?: string;
+  /** First version that has the operator; later versions that changed it, ascending. */
+  readonly since: readonly number[];
+  /** Last version that has it, for operators that were removed. */
+  readonly until?: number;
+  /** Least and most inputs over all versions; Infinity for variadic ones. */
+  readonly inputs: readonly [number, number];
+  readonly outputs: readonly [number, number];
+  /** Every attribute of every version with its type; anything else is refused at import. */
+  readonly attributes?: Readonly<Record<string, AttributeType>>;
+  readonly traits?: readonly Trait[];
+  /** Types of the outputs. May leave dimensions null or a shape undefined where they depend on data. */
+  infer(ctx: InferContext): (ValueType | undefined)[];
+  /** Computes the outputs from the inputs. */
+  reference(ctx: ReferenceContext): HostValue[];
+  /** Emits native steps. Returns a reason where this node has to run on its reference. */
+  lower?(ctx: LowerContext): string | undefined;
+}
+
+/** Checks a definition's form and returns it. */
+export function defineOp(definition: OpDefinition): OpDefinition {
+  const ascending = definition.since.every((v, i, all) => i === 0 || v > all[i - 1]);
+  if (!ascending || definition.since.length === 0) {
+    throw new InternalError(`operator ${definition.name}: versions must ascend`);
+  }
+  return definition;
+}
+
+/** Key of an operator in tables: `Conv`, `com.microsoft.Attention`. */
+export function opKey(domain: string, op: string): string {
+  return domain ? `${domain}.${op}` : op;
+}
+
+/** The facts about a node that a {@link NodeReader} needs. */
+export interface NodeFacts {
+  readonly op: string;
+  readonly domain: string;
+  readonly name: string;
+  readonly version: number;
+  readonly attributes: ReadonlyMap<string, Attribute>;
+  readonly inputs: readonly (unknown | null)[];
+  readonly outputs: readonly (unknown | null)[];
+}
+
+/** Attribute access over a node; base of the three contexts. `phase` decides the class of error. */
+export class NodeAccess implements NodeReader {
+  readonly #node: NodeFacts;
+  readonly #phase: 'load' | 'run';
+  readonly inputCount: number;
+
+  constructor(node: NodeFacts, phase: 'load' | 'run') {
+    this.#node = node;
+    this.#phase = phase;
+    let count = node.inputs.length;
+    while (count > 0 && node.inputs[count - 1] === null) count--;
+    this.inputCount = count;
+  }
+
+  get op(): string {
+    return this.#node.op;
+  }
+  get domain(): string {
+    return this.#node.domain;
+  }
+  get name(): string {
+    return this.#node.name;
+  }
+  get version(): number {
+    return this.#node.version;
+  }
+  get outputCount(): number {
+    return this.#node.outputs.length;
+  }
+  has(i: number): boolean {
+    return i < this.#node.inputs.length && this.#node.inputs[i] !== null;
+  }
+  wants(i: number): boolean {
+    return i < this.#node.outputs.length && this.#node.outputs[i] !== null;
+  }
+  hasAttribute(name: string): boolean {
+    return this.#node.attributes.has(name);
+  }
+  int(name: string, fallback?: number): number {
+    return this.#get('int', name, fallback);
+  }
+  float(name: string, fallback?: number): number {
+    return this.#get('float', name, fallback);
+  }
+  string(name: string, fallback?: string): string {
+    return this.#get('string', name, fallback);
+  }
+  ints(name: string, fallback?: readonly number[]): readonly number[] {
+    return this.#get('ints', name, fallback);
+  }
+  floats(name: string, fallback?: readonly number[]): readonly number[] {
+    return this.#get('floats', name, fallback);
+  }
+  strings(name: string, fallback?: readonly string[]): readonly string[] {
+    return this.#get('strings', name, fallback);
+  }
+  tensorAttribute(name: string): HostTensor | undefined {
+    return this.hasAttribute(name) ? this.#get<HostTensor>('tensor', name) : undefined;
+  }
+  graph(name: string): Graph {
+    return this.#get('graph', name);
+  }
+  typeAttribute(name: string): ValueType | undefined {
+    return this.hasAttribute(name) ? this.#get<ValueType>('type', name) : undefined;
+  }
+
+  error(message: string): FiligreeError {
+    const node = this.#node;
+    const details = { node: node.name, op: opKey(node.domain, node.op) };
+    const text = `${nodeText(node)}: ${message}`;
+    return this.#phase === 'run' ? new RunError(text, details) : new ModelFormatError(text, details);
+  }
+
+  #get<T>(type: AttributeType, name: string, fallback?: T): T {
+    const attribute = this.#node.attributes.get(name);
+    if (!attribute) {
+      if (fallback !== undefined) return fallback;
+      throw this.error(`the attribute "${name}" (${type}) is missing`);
+    }
+    // Writers give an empty list either list type; both are empty.
+    const empty = Array.isArray(attribute.value) && attribute.value.length === 0 && type.endsWith('s');
+    if (attribute.type !== type && !empty) {
+      throw this.error(`the attribute "${name}" is of type ${attribute.type}, expected ${type}`);
+    }
+    return attribute.value as T;
+  }
+}
+
+/** Makes a non-negative axis, or throws. `rank` counts the axes; `inclusive` allows `rank` itself (Unsqueeze). */
+export function normalizeAxis(ctx: NodeReader, axis: number, rank: number, what = 'axis'): number {
+  if (!Number.isInteger(axis) || axis < -rank || axis >= rank) {
+    throw ctx.error(`${what} ${axis} is outside [${-rank}, ${rank - 1}] for a tensor of rank ${rank}`);
+  }
+  return axis < 0 ? axis + rank : axis;
+}
+
+/** The concrete shape of an input, or a failure where inference is asked too early. */
+export function concreteShape(ctx: InferContext, i: number): readonly number[] | undefined {
+  const shape = ctx.shape(i);
+  return isConcrete(shape) ? shape : undefined;
+}

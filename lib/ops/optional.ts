@@ -1,0 +1,5 @@
+/** Optionals. */
+
+import type { OpDefinition } from './op.ts';
+
+export const optionalOps: readonly OpDefinition[] = [];

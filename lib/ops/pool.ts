@@ -1,0 +1,5 @@
+/** Pooling. */
+
+import type { OpDefinition } from './op.ts';
+
+export const poolOps: readonly OpDefinition[] = [];

@@ -1,0 +1,5 @@
+/** Quantisation of tensors. */
+
+import type { OpDefinition } from './op.ts';
+
+export const quantizeOps: readonly OpDefinition[] = [];

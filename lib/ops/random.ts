@@ -1,0 +1,5 @@
+/** Operators that draw random numbers. */
+
+import type { OpDefinition } from './op.ts';
+
+export const randomOps: readonly OpDefinition[] = [];

@@ -1,0 +1,5 @@
+/** Resize, Upsample. */
+
+import type { OpDefinition } from './op.ts';
+
+export const resizeOps: readonly OpDefinition[] = [];

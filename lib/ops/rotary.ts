@@ -1,0 +1,5 @@
+/** RotaryEmbedding. */
+
+import type { OpDefinition } from './op.ts';
+
+export const rotaryOps: readonly OpDefinition[] = [];

@@ -1,0 +1,5 @@
+/** Where. */
+
+import type { OpDefinition } from './op.ts';
+
+export const selectOps: readonly OpDefinition[] = [];

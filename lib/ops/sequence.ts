@@ -1,0 +1,5 @@
+/** Sequences. */
+
+import type { OpDefinition } from './op.ts';
+
+export const sequenceOps: readonly OpDefinition[] = [];

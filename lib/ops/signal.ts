@@ -1,0 +1,5 @@
+/** DFT, STFT, windows. */
+
+import type { OpDefinition } from './op.ts';
+
+export const signalOps: readonly OpDefinition[] = [];

@@ -1,0 +1,5 @@
+/** Operators on strings. */
+
+import type { OpDefinition } from './op.ts';
+
+export const textOps: readonly OpDefinition[] = [];

@@ -1,0 +1,5 @@
+/** Transpose, DepthToSpace, SpaceToDepth. */
+
+import type { OpDefinition } from './op.ts';
+
+export const transposeOps: readonly OpDefinition[] = [];
