@@ -2,6 +2,8 @@ import { createRequire } from 'node:module';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { NativeLoadError } from '../errors.ts';
+import type { NumericStorage } from '../ir/dtype.ts';
+import type { KernelSignature } from '../plan/kernel.ts';
 
 /** What the processor offers and what this process may use. Sizes in bytes, 0 when unknown. */
 export interface Hardware {
@@ -16,7 +18,23 @@ export interface Hardware {
 /** The functions the addon exports. */
 export interface NativeAddon {
   hardware(): Hardware;
+  /** The kernels of an instruction set; the position is the kernel's id in plans. */
+  kernels(isa: string): KernelSignature[];
+  /** Runs one kernel on plain buffers, in `parts` pieces; with `repeats`, the least nanoseconds of that many runs. */
+  runKernel(
+    isa: string,
+    kernel: string,
+    operands: readonly (NumericStorage | Packing | null)[],
+    numbers: Float64Array,
+    parts?: number,
+    repeats?: number,
+  ): number;
+  /** Runs a packer; the result is an operand of {@link runKernel}. */
+  runPacker(isa: string, packer: string, sources: readonly (NumericStorage | null)[], numbers: Float64Array): Packing;
 }
+
+/** Opaque result of a packer. */
+export type Packing = object & { readonly brand?: 'packing' };
 
 const require = createRequire(import.meta.url);
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..', '..');

@@ -1,6 +1,7 @@
 // N-API glue: checks, converts, throws. No arithmetic here.
 #include <napi.h>
 
+#include "addon/run_kernel.h"
 #include "cpu/cpu.h"
 
 namespace {
@@ -20,6 +21,9 @@ Napi::Value hardware(const Napi::CallbackInfo& info) {
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("hardware", Napi::Function::New(env, hardware, "hardware"));
+  exports.Set("kernels", Napi::Function::New(env, filigree::listKernels, "kernels"));
+  exports.Set("runKernel", Napi::Function::New(env, filigree::runKernel, "runKernel"));
+  exports.Set("runPacker", Napi::Function::New(env, filigree::runPacker, "runPacker"));
   return exports;
 }
 

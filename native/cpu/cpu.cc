@@ -87,7 +87,7 @@ int usableCores() {
 std::string cpuBrand() {
 #ifdef FILIGREE_X86
   unsigned regs[12] = {0};
-  unsigned a, b, c, d;
+  unsigned a = 0, b = 0, c = 0, d = 0;
   if (__get_cpuid_max(0x80000000u, nullptr) < 0x80000004u) return "";
   for (unsigned i = 0; i < 3; i++) {
     __get_cpuid(0x80000002u + i, &a, &b, &c, &d);

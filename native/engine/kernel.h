@@ -53,8 +53,14 @@ struct KernelDef {
   const char* (*check)(const Step& step, Work* work);
   /// Runs units [begin, end).
   void (*run)(const Step& step, Range* range);
-  /// For packers only: bytes of the last operand, which run fills. Null for ordinary kernels.
+  /// For packers only: bytes of the last operand, which run fills. Null for ordinary kernels. Unlike check, it may read
+  /// the sources: what a sparse packing takes depends on them.
   size_t (*packedBytes)(const Step& step);
+  /// Where the parts of an uneven step begin: the first unit of part `part` of `parts` (0 <= part <= parts; 0 gives 0,
+  /// parts gives Work::units). Null splits the units evenly.
+  int64_t (*boundary)(const Step& step, int part, int parts);
+  /// For packers only: the packing holds machine code; the engine maps it executable once it is filled.
+  bool executable;
 };
 
 /// Null-terminated list of an instruction set's kernels.
