@@ -10,6 +10,7 @@
 #endif
 
 #define FILIGREE_INLINE static inline __attribute__((always_inline))
+#define FILIGREE_INLINE_MEMBER inline __attribute__((always_inline))
 
 namespace filigree {
 namespace FILIGREE_ISA {
