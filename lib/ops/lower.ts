@@ -1,19 +1,44 @@
 /** What an operator's `lower` sees: concrete shapes, buffers, and the steps it may emit. */
 
 import type { DType } from '../ir/dtype.ts';
+import type { SegmentLayout } from '../ir/segments.ts';
 import type { HostTensor } from '../ir/tensor.ts';
 import type { NodeReader } from './op.ts';
 
 /** A place where a step reads or writes: one plan buffer with what it holds. */
 export interface Operand {
   readonly dtype: DType;
+  /** Row-major dimensions; in the segment layout [tiles, channels, 16]. */
   readonly dims: readonly number[];
   /** Number of the buffer in the plan. */
   readonly buffer: number;
+  /** How the content lies where it is not row-major. */
+  readonly layout?: SegmentLayout;
 }
 
-/** Parameters of a step, by the names of the kernel's layout. Lists belong to the names that end with `*` there. */
-export type StepParams = Readonly<Record<string, number | bigint | boolean | readonly number[]>>;
+/**
+ * Parameters of a step, by the names of the kernel's signature, every one given. A {@link SegmentLayout} stands for the
+ * list of its sizes when the plan is finished, so borders may still grow after the step was emitted.
+ */
+export type StepParams = Readonly<Record<string, number | bigint | boolean | readonly number[] | SegmentLayout>>;
+
+/** An input of an elementwise operation: strides in elements over the view's dims, 0 where it repeats. */
+export interface ElementwiseInput {
+  readonly operand: Operand;
+  readonly strides: readonly number[];
+}
+
+/**
+ * One pass over all elements of an elementwise operation, whatever layout the values lie in. Neighbouring dimensions
+ * that all operands walk alike are merged, so same-shaped operands give one dimension.
+ */
+export interface ElementwiseView {
+  readonly dims: readonly number[];
+  /** In the order of the node's inputs; null for an omitted one. */
+  readonly inputs: readonly (ElementwiseInput | null)[];
+  /** Dense over dims. May share memory with an input of the same shape that nobody reads afterwards. */
+  readonly output: Operand;
+}
 
 /** What an operator's `lower` may do. */
 export interface LowerContext extends NodeReader {
@@ -29,6 +54,12 @@ export interface LowerContext extends NodeReader {
   input(i: number): Operand;
   /** Row-major buffer of output `i`. */
   output(i: number): Operand;
+  /**
+   * For operators whose first output is an elementwise function of broadcast inputs: call once instead of input() and
+   * output(); keeps the layout of the inputs where it can. `only` names the inputs that take part (others are read by
+   * constant()).
+   */
+  elementwise(only?: readonly number[]): ElementwiseView;
   /** A temporary that lives for this node's steps. */
   scratch(dtype: DType, dims: readonly number[]): Operand;
   /** A constant tensor made at planning, kept with the session under `key` within this node. */
@@ -41,4 +72,23 @@ export interface LowerContext extends NodeReader {
   step(kernel: string, operands: readonly (Operand | null)[], params?: StepParams): void;
   /** True where the addon has the kernel. */
   hasKernel(kernel: string): boolean;
+
+  /** Layout in which input `i` lies already, besides or instead of row-major. */
+  segmentsOf(i: number): SegmentLayout | undefined;
+  /**
+   * Input `i` in a segment layout: as it lies, converted, or loaded from row-major. Grow the borders of the layout you
+   * pass before calling; with `fill` the borders and the lanes outside the image hold that value or the neighbouring
+   * segment's positions, without it they hold anything. The operand's layout is the one to hand to kernels.
+   */
+  inputSegments(i: number, layout: SegmentLayout, fill?: number): Operand;
+  /** Output `i` in a segment layout; later readers convert when they need another. */
+  outputSegments(i: number, layout: SegmentLayout): Operand;
+  /** Output `i` written over input `j`, which must lie in the same layout; undefined where somebody still reads `j`. */
+  outputInPlace(i: number, j: number): Operand | undefined;
+  /** Product of the strides (rows, columns) of the windows that follow output `i`, for choosing tiles. */
+  stridesAhead(i: number): readonly [number, number];
+  /** Share of nonzero elements of constant input `i`. */
+  density(i: number): number;
+  /** Threads a run may use. */
+  readonly threads: number;
 }

@@ -22,6 +22,8 @@ export type Trait =
   | 'view'
   /** Reorders or selects elements without computing. */
   | 'movement'
+  /** Depends on the types and shapes of the inputs alone, not on their contents (Shape, Size). */
+  | 'metadata'
   /** Draws random numbers: never folded, never merged. */
   | 'random'
   /** Has bodies that it runs. */
@@ -105,6 +107,8 @@ export interface OpDefinition {
   reference(ctx: ReferenceContext): HostValue[];
   /** Emits native steps. Returns a reason where this node has to run on its reference. */
   lower?(ctx: LowerContext): string | undefined;
+  /** For windowed operators: strides (rows, columns) over the first input's last two axes. */
+  windowStrides?(node: NodeReader): readonly [number, number];
 }
 
 /** Checks a definition's form and returns it. */

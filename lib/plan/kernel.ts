@@ -1,6 +1,7 @@
 /** Kernels as the planner knows them: their signatures come from the addon. */
 
 import { InternalError } from '../errors.ts';
+import { SegmentLayout } from '../ir/segments.ts';
 import type { StepParams } from '../ops/lower.ts';
 
 /** A kernel's name and the layout of its arguments, as native/engine/kernel.h describes it. */
@@ -22,7 +23,7 @@ export function encodeParams(kernel: KernelSignature, params: StepParams): Float
     const value = params[word.slice(2)];
     if (value === undefined) throw new InternalError(`kernel ${kernel.name}: parameter ${word.slice(2)} is missing`);
     if (word.startsWith('l:')) {
-      const list = value as readonly number[];
+      const list = value instanceof SegmentLayout ? value.encode() : (value as readonly number[]);
       numbers.push(list.length, ...list);
     } else {
       numbers.push(Number(value));

@@ -1,0 +1,177 @@
+/**
+ * The segment layout: positions of a feature map in the 16 lanes of a cache line, features as lines.
+ *
+ * native/kernels/segments.h has the formula. A layout here is shared by every value that lies in it and may still grow
+ * its borders while a plan is being made: kernels take it as a parameter, and it is read when the plan is encoded.
+ */
+
+/** Lanes of a line. */
+export const SEGMENT_LANES = 16;
+
+/** Which axis of the tensor holds the features: `planes` is [N, C, ...spatial], `rows` is [..., C]. */
+export type FeatureAxis = 'planes' | 'rows';
+
+/** Border tiles on each side. */
+export interface Borders {
+  readonly front: number;
+  readonly back: number;
+  readonly top: number;
+  readonly bottom: number;
+  readonly left: number;
+  readonly right: number;
+}
+
+const noBorders: Borders = { front: 0, back: 0, top: 0, bottom: 0, left: 0, right: 0 };
+
+/** How the lanes are dealt: `images` x `y` x `x` segments, at most 16. */
+export interface Lanes {
+  readonly images: number;
+  readonly y: number;
+  readonly x: number;
+}
+
+/** Sizes of a feature map: images, channels, depth, height, width. */
+export interface MapSize {
+  readonly n: number;
+  readonly c: number;
+  readonly d: number;
+  readonly h: number;
+  readonly w: number;
+}
+
+/** One map in the segment layout. */
+export class SegmentLayout {
+  readonly axis: FeatureAxis;
+  readonly size: MapSize;
+  readonly lanes: Lanes;
+  /** Positions of a segment: rows and columns of tiles. */
+  readonly tileRows: number;
+  readonly tileColumns: number;
+  #borders: Borders = noBorders;
+
+  constructor(axis: FeatureAxis, size: MapSize, lanes: Lanes, tileRows: number, tileColumns: number) {
+    this.axis = axis;
+    this.size = size;
+    this.lanes = lanes;
+    this.tileRows = tileRows;
+    this.tileColumns = tileColumns;
+  }
+
+  get borders(): Borders {
+    return this.#borders;
+  }
+
+  /** Makes every border at least as wide as asked. */
+  growBorders(wanted: Partial<Borders>): void {
+    const now = this.#borders;
+    this.#borders = {
+      front: Math.max(now.front, wanted.front ?? 0),
+      back: Math.max(now.back, wanted.back ?? 0),
+      top: Math.max(now.top, wanted.top ?? 0),
+      bottom: Math.max(now.bottom, wanted.bottom ?? 0),
+      left: Math.max(now.left, wanted.left ?? 0),
+      right: Math.max(now.right, wanted.right ?? 0),
+    };
+  }
+
+  /** Tiles, borders included. */
+  get tiles(): number {
+    const b = this.#borders;
+    const groups = Math.ceil(this.size.n / this.lanes.images);
+    const depth = b.front + this.size.d + b.back;
+    return groups * depth * (b.top + this.tileRows + b.bottom) * (b.left + this.tileColumns + b.right);
+  }
+
+  /** Share of the lanes of interior tiles that hold positions. */
+  get efficiency(): number {
+    const { n, h, w } = this.size;
+    const groups = Math.ceil(n / this.lanes.images);
+    return (n * h * w) / (groups * this.tileRows * this.tileColumns * SEGMENT_LANES);
+  }
+
+  /** The 16 integers of native/kernels/segments.h. */
+  encode(): number[] {
+    const { n, c, d, h, w } = this.size;
+    const b = this.#borders;
+    return [
+      n,
+      this.lanes.images,
+      this.lanes.y,
+      this.lanes.x,
+      d,
+      h,
+      w,
+      this.tileRows,
+      this.tileColumns,
+      b.front,
+      b.back,
+      b.top,
+      b.bottom,
+      b.left,
+      b.right,
+      c,
+    ];
+  }
+
+  /** The layout of a map with the same lanes and tiles, other channels; borders start at none. */
+  withChannels(c: number): SegmentLayout {
+    return new SegmentLayout(this.axis, { ...this.size, c }, this.lanes, this.tileRows, this.tileColumns);
+  }
+
+  /** True where both deal positions alike, whatever their channels and borders. */
+  samePositions(other: SegmentLayout): boolean {
+    return (
+      this.axis === other.axis &&
+      this.size.n === other.size.n &&
+      this.size.d === other.size.d &&
+      this.size.h === other.size.h &&
+      this.size.w === other.size.w &&
+      this.lanes.images === other.lanes.images &&
+      this.lanes.y === other.lanes.y &&
+      this.lanes.x === other.lanes.x &&
+      this.tileRows === other.tileRows &&
+      this.tileColumns === other.tileColumns
+    );
+  }
+}
+
+/** The layout of a matrix of `rows` positions and `features` columns: 16 equal runs of rows. */
+export function rowsLayout(rows: number, features: number): SegmentLayout {
+  const size = { n: 1, c: features, d: 1, h: 1, w: rows };
+  return new SegmentLayout('rows', size, { images: 1, y: 1, x: SEGMENT_LANES }, 1, Math.ceil(rows / SEGMENT_LANES));
+}
+
+const laneChoices: readonly Lanes[] = (() => {
+  const all: Lanes[] = [];
+  for (let images = 1; images <= 16; images++) {
+    for (let y = 1; images * y <= 16; y++) {
+      for (let x = 1; images * y * x <= 16; x++) {
+        if (images * y * x >= 12) all.push({ images, y, x });
+      }
+    }
+  }
+  return all;
+})();
+
+/**
+ * The layout with the fewest wasted lanes for a map whose tiles must divide by `multipleY` and `multipleX` (the
+ * strides that follow). Among equals the one with the fewest images a group: its maps are smallest.
+ */
+export function bestLayout(size: MapSize, multipleY: number, multipleX: number): SegmentLayout {
+  let best: SegmentLayout | undefined;
+  let bestScore = 0;
+  for (const lanes of laneChoices) {
+    if (lanes.images > size.n || (lanes.y > 1 && size.h === 1) || (lanes.x > 1 && size.w === 1)) continue;
+    const rows = Math.ceil(size.h / (lanes.y * multipleY)) * multipleY;
+    const columns = Math.ceil(size.w / (lanes.x * multipleX)) * multipleX;
+    const layout = new SegmentLayout('planes', size, lanes, rows, columns);
+    // A long seam costs border work: square segments are better at equal waste, fewer images keep maps in cache.
+    const seam = (lanes.y + lanes.x) / 1000 + (lanes.images - 1) / 500;
+    const score = layout.efficiency - seam;
+    if (!best || score > bestScore) {
+      best = layout;
+      bestScore = score;
+    }
+  }
+  return best ?? new SegmentLayout('planes', size, { images: 1, y: 1, x: 1 }, size.h, size.w);
+}
