@@ -45,10 +45,17 @@ FILIGREE_INLINE F32 zero() { return F32{}; }
 FILIGREE_INLINE I32 bitsOf(F32 v) { return reinterpret_cast<I32>(v); }
 FILIGREE_INLINE F32 floatOf(I32 v) { return reinterpret_cast<F32>(v); }
 
+/// Lanes of a where mask is set (-1), else b.
+FILIGREE_INLINE F32 select(I32 mask, F32 a, F32 b) { return mask ? a : b; }
+FILIGREE_INLINE I32 selectI(I32 mask, I32 a, I32 b) { return mask ? a : b; }
+
 /// First n lanes from memory, the others `fill`; reads nothing past p[n-1]. 0 <= n <= kLanes.
 FILIGREE_INLINE F32 loadN(const float* p, int n, float fill = 0) {
 #if defined(FILIGREE_AVX512)
   return _mm512_mask_loadu_ps(set1(fill), static_cast<__mmask16>((1u << n) - 1), p);
+#elif defined(FILIGREE_AVX2)
+  const I32 mask = I32{0, 1, 2, 3, 4, 5, 6, 7} < set1I(n);
+  return select(mask, _mm256_maskload_ps(p, reinterpret_cast<__m256i>(mask)), set1(fill));
 #else
   F32 v = set1(fill);
   for (int i = 0; i < n; i++) v[i] = p[i];
@@ -60,6 +67,8 @@ FILIGREE_INLINE F32 loadN(const float* p, int n, float fill = 0) {
 FILIGREE_INLINE void storeN(float* p, F32 v, int n) {
 #if defined(FILIGREE_AVX512)
   _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), v);
+#elif defined(FILIGREE_AVX2)
+  _mm256_maskstore_ps(p, reinterpret_cast<__m256i>(I32{0, 1, 2, 3, 4, 5, 6, 7} < set1I(n)), v);
 #else
   for (int i = 0; i < n; i++) p[i] = v[i];
 #endif
@@ -76,9 +85,6 @@ FILIGREE_INLINE F32 fma(F32 a, F32 b, F32 c) {
 #endif
 }
 
-/// Lanes of a where mask is set (-1), else b.
-FILIGREE_INLINE F32 select(I32 mask, F32 a, F32 b) { return mask ? a : b; }
-FILIGREE_INLINE I32 selectI(I32 mask, I32 a, I32 b) { return mask ? a : b; }
 /// NaN in a gives b, as maxps does: put the constant first to let NaN of the data through.
 FILIGREE_INLINE F32 max(F32 a, F32 b) { return a > b ? a : b; }
 FILIGREE_INLINE F32 min(F32 a, F32 b) { return a < b ? a : b; }
