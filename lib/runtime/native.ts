@@ -13,6 +13,55 @@ export interface Hardware {
   readonly l1d: number;
   readonly l2: number;
   readonly l3: number;
+  /** True where generated code may run: executable memory is allowed and `FILIGREE_JIT` is not `0`. */
+  readonly jit: boolean;
+}
+
+/** Native memory: a constant or a packing. Freed when collected, or by {@link NativeAddon.release}. */
+export type NativeBlob = object & { readonly brand?: 'blob' };
+
+/** A decoded, validated plan. */
+export type NativePlan = object & { readonly brand?: 'plan' };
+
+/** Working memory that several plans share: a run takes what fits and gives it back. */
+export type ArenaPool = object & { readonly brand?: 'arena-pool' };
+
+/** Stops the runs it was given to, between two steps. */
+export type AbortToken = object & { readonly brand?: 'abort-token' };
+
+/** A typed array of the caller, read or written in place or copied. */
+export type NativeView = NumericStorage;
+
+export interface NativePlanOptions {
+  /** Where runs take their working memory from; a pool of the plan's own by default. */
+  readonly arenaPool?: ArenaPool;
+  /** Refuses plans with a larger arena; the machine's memory by default. */
+  readonly maxArenaBytes?: number;
+}
+
+/** What the engine knows about a plan. Bytes are per run; `costs` and `units` have one entry an instruction. */
+export interface NativePlanInfo {
+  readonly arenaBytes: number;
+  /** Scratch bytes of one thread. */
+  readonly scratchBytes: number;
+  /** Bytes of arena that each further thread of a parallel loop needs for itself. */
+  readonly threadArenaBytes: number;
+  readonly steps: number;
+  /** Threads that can be busy at once. */
+  readonly threads: number;
+  /** Nanoseconds of one execution on one core as the kernels estimate them; 0 for LOOP and END. */
+  readonly costs: Float64Array;
+  readonly units: Float64Array;
+}
+
+export interface NativeRunOptions {
+  /** Most threads to use; the cores of this process by default. */
+  readonly threads?: number;
+  /** Queued runs of a higher priority start first; 0 by default. Of no use to runSync, which never waits. */
+  readonly priority?: number;
+  /** Two numbers an instruction: start and elapsed nanoseconds since the run began, waiting for other threads included. */
+  readonly profile?: Float64Array;
+  readonly token?: AbortToken;
 }
 
 /** The functions the addon exports. */
@@ -20,21 +69,73 @@ export interface NativeAddon {
   hardware(): Hardware;
   /** The kernels of an instruction set; the position is the kernel's id in plans. */
   kernels(isa: string): KernelSignature[];
+  /** The instruction set in use: `FILIGREE_ISA` or the best one. Throws where the CPU lacks what is asked for. */
+  isa(): Hardware['isa'];
+  /**
+   * A constant operand. Up to 64 KiB are copied to aligned memory; more is used in place, wherever it is aligned, and
+   * kept alive: its ArrayBuffer must not be transferred or changed. Runs that would read a transferred one are refused.
+   */
+  constant(view: NativeView): NativeBlob;
+  /** Runs packer number `kernel` of {@link kernels} on the thread pool. Large sources must not be transferred meanwhile. */
+  pack(
+    isa: string,
+    kernel: number,
+    sources: readonly (NativeView | NativeBlob | null)[],
+    numbers: Float64Array,
+  ): Promise<NativeBlob>;
+  packSync(
+    isa: string,
+    kernel: number,
+    sources: readonly (NativeView | NativeBlob | null)[],
+    numbers: Float64Array,
+  ): NativeBlob;
+  blobBytes(blob: NativeBlob): number;
+  arenaPool(): ArenaPool;
+  abortToken(): AbortToken;
+  abort(token: AbortToken): void;
+  /** Decodes and validates a plan; native/engine/plan.h describes `numbers`. */
+  plan(isa: string, numbers: Float64Array, constants: readonly NativeBlob[], options?: NativePlanOptions): NativePlan;
+  planInfo(plan: NativePlan): NativePlanInfo;
+  /**
+   * Runs a plan on the thread pool. Inputs up to 16 MiB are copied at the call, and outputs up to 16 MiB on return;
+   * larger ones and SharedArrayBuffers are used in place and must be left alone until the promise settles. An output
+   * that is null is allocated and comes back as an ArrayBuffer. Rejects with code ERR_INPUT, ERR_RUN, ERR_MEMORY or
+   * ERR_ABORTED.
+   */
+  run(
+    plan: NativePlan,
+    inputs: readonly NativeView[],
+    outputs: readonly (NativeView | null)[],
+    options?: NativeRunOptions,
+  ): Promise<(NativeView | ArrayBuffer)[]>;
+  /** The same on this thread, with idle threads of the pool helping. Inputs and outputs are used in place. */
+  runSync(
+    plan: NativePlan,
+    inputs: readonly NativeView[],
+    outputs: readonly (NativeView | null)[],
+    options?: NativeRunOptions,
+  ): (NativeView | ArrayBuffer)[];
+  /** Frees idle working memory of a plan or a pool. */
+  trim(of: NativePlan | ArenaPool): void;
+  /** Gives a blob, plan, pool or token up: memory is freed once no plan or run uses it; the object is unusable. */
+  release(of: NativePlan | NativeBlob | ArenaPool | AbortToken): void;
   /** Runs one kernel on plain buffers, in `parts` pieces; with `repeats`, the least nanoseconds of that many runs. */
   runKernel(
     isa: string,
     kernel: string,
-    operands: readonly (NumericStorage | Packing | null)[],
+    operands: readonly (NativeView | NativeBlob | null)[],
     numbers: Float64Array,
     parts?: number,
     repeats?: number,
   ): number;
   /** Runs a packer; the result is an operand of {@link runKernel}. */
-  runPacker(isa: string, packer: string, sources: readonly (NumericStorage | null)[], numbers: Float64Array): Packing;
+  runPacker(
+    isa: string,
+    packer: string,
+    sources: readonly (NativeView | NativeBlob | null)[],
+    numbers: Float64Array,
+  ): NativeBlob;
 }
-
-/** Opaque result of a packer. */
-export type Packing = object & { readonly brand?: 'packing' };
 
 const require = createRequire(import.meta.url);
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..', '..');

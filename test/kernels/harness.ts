@@ -3,7 +3,7 @@
 import type { NumericStorage } from '../../lib/ir/dtype.ts';
 import type { StepParams } from '../../lib/ops/lower.ts';
 import { encodeParams, type KernelSignature } from '../../lib/plan/kernel.ts';
-import { native, type Packing } from '../../lib/runtime/native.ts';
+import { type NativeBlob, native } from '../../lib/runtime/native.ts';
 
 const order = ['portable', 'avx2', 'avx512', 'avx512vnni'] as const;
 
@@ -22,7 +22,7 @@ function signature(isa: string, name: string): KernelSignature {
 export function run(
   isa: string,
   name: string,
-  operands: readonly (NumericStorage | Packing | null)[],
+  operands: readonly (NumericStorage | NativeBlob | null)[],
   params: StepParams = {},
   parts = 1,
 ): void {
@@ -33,7 +33,7 @@ export function run(
 export function time(
   isa: string,
   name: string,
-  operands: readonly (NumericStorage | Packing | null)[],
+  operands: readonly (NumericStorage | NativeBlob | null)[],
   params: StepParams,
   repeats: number,
 ): number {
@@ -46,7 +46,7 @@ export function pack(
   packer: string,
   sources: readonly (NumericStorage | null)[],
   params: StepParams = {},
-): Packing {
+): NativeBlob {
   return native().runPacker(isa, packer, sources, encodeParams(signature(isa, packer), params));
 }
 
