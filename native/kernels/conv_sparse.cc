@@ -2,6 +2,8 @@
 #include "kernels/sparse_driver.h"
 #include "kernels/sparse_packer.h"
 
+#if defined(FILIGREE_AVX512)
+
 namespace filigree {
 namespace FILIGREE_ISA {
 namespace {
@@ -108,3 +110,5 @@ FILIGREE_KERNEL(packConvSparseF32) = {"pack.conv.segments.sparse.f32",
 
 }  // namespace FILIGREE_ISA
 }  // namespace filigree
+
+#endif  // FILIGREE_AVX512

@@ -76,7 +76,8 @@ FILIGREE_INLINE PackedPieces packedPieces(const Operand& operand, uint64_t magic
   PackedPieces pieces = {operand.data, reinterpret_cast<const jit::SparseHeader*>(operand.data), nullptr};
   const jit::SparseHeader& h = *pieces.header;
   if (operand.bytes < sizeof h || h.magic != magic || static_cast<uint64_t>(h.bytes) > operand.bytes) return pieces;
-  if (h.rows != p.channels_out || h.columns != p.channels_in || h.taps != p.taps() || h.groups != p.groups) return pieces;
+  if (h.rows != p.channels_out || h.columns != p.channels_in || h.taps != p.taps() || h.groups != p.groups)
+    return pieces;
   if (h.residual != static_cast<int64_t>(p.residual) || h.activation != p.activation) return pieces;
   pieces.entries = reinterpret_cast<const jit::PieceEntry*>(operand.data + sizeof h);
   return pieces;

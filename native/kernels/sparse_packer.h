@@ -7,7 +7,7 @@
 ///   [channels_out][channels_in / groups][taps]. residual: 1 where the kernel will be given one.
 ///   column_blocks: 0 by rule. tiles: about how many output tiles one thread will run; tile_block as in the kernel.
 ///   prefetch_output: 1 to fetch output lines ahead of writing, which pays where the maps exceed the caches.
-#define FILIGREE_SPARSE_PACKER_PARAMS                                                             \
+#define FILIGREE_SPARSE_PACKER_PARAMS                                                                 \
   "i:groups i:channels_in i:channels_out i:taps i:transposed i:residual i:activation f:alpha f:beta " \
   "i:column_blocks i:tiles i:tile_block i:prefetch_output"
 
