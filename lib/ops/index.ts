@@ -1,8 +1,11 @@
 /** The table of all operators: every family file lists its definitions here. */
 
+import { activationOps } from './activation.ts';
 import { attentionOps } from './attention.ts';
 import { binaryOps } from './binary.ts';
+import { binaryIntegerOps } from './binary-integer.ts';
 import { castOps } from './cast.ts';
+import { comparisonOps } from './comparison.ts';
 import { constantOps } from './constant.ts';
 import { controlOps } from './control.ts';
 import { convOps } from './conv.ts';
@@ -49,6 +52,9 @@ import { unaryOps } from './unary.ts';
 import { variadicOps } from './variadic.ts';
 
 const families: readonly (readonly OpDefinition[])[] = [
+  activationOps,
+  binaryIntegerOps,
+  comparisonOps,
   attentionOps,
   binaryOps,
   castOps,

@@ -1,22 +1,36 @@
 /** Elementwise operators of one input. */
 
-import { type DType, isBig } from '../ir/dtype.ts';
+import { type DType, type DTypeKind, isBig } from '../ir/dtype.ts';
 import { tensorType } from '../ir/graph.ts';
-import { fromBigInts, fromNumbers, type HostTensor, toBigInts, toNumbers } from '../ir/tensor.ts';
+import { sizeOf } from '../ir/shape.ts';
+import { fromBigInts, type HostTensor, toBigInts } from '../ir/tensor.ts';
+import { expectKind, floatKinds, integerKinds, numberKinds, numberSink, numbersOf } from './elements.ts';
 import { defineOp, type NodeReader, type OpDefinition } from './op.ts';
+import { erf, roundHalfEven, sigmoid } from './special-functions.ts';
 
 /** A function of one number, made from the node's attributes. */
-type Scalar = (ctx: NodeReader, dtype: DType) => (x: number) => number;
+export type ScalarOf = (ctx: NodeReader) => (x: number) => number;
 
-interface UnaryOptions {
+/** What an elementwise operator of one input has besides its function. */
+export interface UnaryOptions {
   readonly attributes?: OpDefinition['attributes'];
   /** Exact function on 64-bit integers, where the operator takes them. */
   readonly big?: (x: bigint) => bigint;
   /** Output type where it is not the input's. */
   readonly output?: DType;
+  /** Input types; floats when omitted, all numbers when `big` is given. */
+  readonly kinds?: readonly DTypeKind[];
+  readonly lower?: OpDefinition['lower'];
 }
 
-function unary(name: string, since: readonly number[], scalar: Scalar, options: UnaryOptions = {}): OpDefinition {
+/** Defines an elementwise operator of one input. */
+export function unary(
+  name: string,
+  since: readonly number[],
+  scalar: ScalarOf,
+  options: UnaryOptions = {},
+): OpDefinition {
+  const kinds = options.kinds ?? (options.big ? numberKinds : floatKinds);
   return defineOp({
     name,
     since,
@@ -24,22 +38,62 @@ function unary(name: string, since: readonly number[], scalar: Scalar, options: 
     outputs: [1, 1],
     attributes: options.attributes,
     traits: ['elementwise'],
-    infer: (ctx) => [tensorType(options.output ?? ctx.dtype(0), ctx.shape(0))],
-    reference: (ctx) => [applyUnary(ctx.tensor(0), scalar(ctx, ctx.tensor(0).dtype), options)],
+    infer: (ctx) => [tensorType(options.output ?? expectKind(ctx, 0, kinds), ctx.shape(0))],
+    reference: (ctx) => [applyUnary(ctx.tensor(0), scalar(ctx), options)],
+    lower: options.lower,
   });
 }
 
 function applyUnary(x: HostTensor, f: (x: number) => number, options: UnaryOptions): HostTensor {
   if (isBig(x.dtype) && options.big) return fromBigInts(x.dtype, x.dims, Array.from(toBigInts(x), options.big));
-  return fromNumbers(options.output ?? x.dtype, x.dims, toNumbers(x).map(f));
+  const source = numbersOf(x);
+  const sink = numberSink(options.output ?? x.dtype, x.dims);
+  const count = sizeOf(x.dims);
+  for (let i = 0; i < count; i++) sink.values[i] = f(source[i]);
+  return sink.finish();
 }
 
+/** Versions 1 to 5 of many operators carry a hint that nothing reads. */
+const legacy: OpDefinition['attributes'] = { consumed_inputs: 'ints' };
+
 const bigAbs = (x: bigint): bigint => (x < 0n ? -x : x);
+const bigSign = (x: bigint): bigint => (x > 0n ? 1n : x < 0n ? -1n : 0n);
+
+const isInf: ScalarOf = (ctx) => {
+  const [positive, negative] = [ctx.int('detect_positive', 1) !== 0, ctx.int('detect_negative', 1) !== 0];
+  return (x) => Number((positive && x === Number.POSITIVE_INFINITY) || (negative && x === Number.NEGATIVE_INFINITY));
+};
 
 export const unaryOps: readonly OpDefinition[] = [
-  unary('Abs', [1, 6, 13], () => Math.abs, { big: bigAbs }),
-  unary('Neg', [1, 6, 13], () => (x) => -x, { big: (x) => -x }),
-  unary('Relu', [1, 6, 13, 14], () => (x) => Math.max(x, 0), { big: (x) => (x < 0n ? 0n : x) }),
-  unary('Sigmoid', [1, 6, 13], () => (x) => 1 / (1 + Math.exp(-x))),
-  unary('Tanh', [1, 6, 13], () => Math.tanh),
+  unary('Abs', [1, 6, 13], () => Math.abs, { big: bigAbs, attributes: legacy }),
+  unary('Neg', [1, 6, 13], () => (x) => -x, { big: (x) => -x, attributes: legacy }),
+  unary('Sign', [9, 13], () => Math.sign, { big: bigSign }),
+  unary('Ceil', [1, 6, 13], () => Math.ceil, { attributes: legacy }),
+  unary('Floor', [1, 6, 13], () => Math.floor, { attributes: legacy }),
+  unary('Round', [11, 22], () => roundHalfEven),
+  unary('Sqrt', [1, 6, 13], () => Math.sqrt, { attributes: legacy }),
+  unary('Reciprocal', [1, 6, 13], () => (x) => 1 / x, { attributes: legacy }),
+  unary('Exp', [1, 6, 13], () => Math.exp, { attributes: legacy }),
+  unary('Log', [1, 6, 13], () => Math.log, { attributes: legacy }),
+  unary('Erf', [9, 13], () => erf, { kinds: numberKinds }),
+  unary('Sin', [7, 22], () => Math.sin),
+  unary('Cos', [7, 22], () => Math.cos),
+  unary('Tan', [7, 22], () => Math.tan),
+  unary('Asin', [7, 22], () => Math.asin),
+  unary('Acos', [7, 22], () => Math.acos),
+  unary('Atan', [7, 22], () => Math.atan),
+  unary('Sinh', [9, 22], () => Math.sinh),
+  unary('Cosh', [9, 22], () => Math.cosh),
+  unary('Tanh', [1, 6, 13], () => Math.tanh, { attributes: legacy }),
+  unary('Asinh', [9, 22], () => Math.asinh),
+  unary('Acosh', [9, 22], () => Math.acosh),
+  unary('Atanh', [9, 22], () => Math.atanh),
+  unary('Sigmoid', [1, 6, 13], () => sigmoid, { attributes: legacy }),
+  unary('Not', [1], () => (x) => Number(x === 0), { kinds: ['bool'] }),
+  unary('BitwiseNot', [18], () => (x) => ~x, { kinds: integerKinds, big: (x) => ~x }),
+  unary('IsNaN', [9, 13, 20], () => (x) => Number(Number.isNaN(x)), { output: 'bool' }),
+  unary('IsInf', [10, 20], isInf, {
+    output: 'bool',
+    attributes: { detect_positive: 'int', detect_negative: 'int' },
+  }),
 ];

@@ -1,0 +1,71 @@
+/** Elements as JavaScript numbers with as few copies as possible, and the checks of element types. */
+
+import { type DType, type DTypeKind, dtypeInfo, isBig, isPacked, type Storage } from '../ir/dtype.ts';
+import { sizeOf } from '../ir/shape.ts';
+import { allocate, fromNumbers, type HostTensor, tensor, toNumbers } from '../ir/tensor.ts';
+import type { InferContext } from './op.ts';
+
+/** Types whose storage entries are the numbers themselves: storing into it rounds or wraps like C. */
+function isPlain(dtype: DType): boolean {
+  const { kind, bits } = dtypeInfo(dtype);
+  if (isPacked(dtype) || isBig(dtype) || kind === 'string') return false;
+  return kind === 'complex' || kind !== 'float' || bits >= 32;
+}
+
+/** The elements as numbers; the tensor's own storage where that holds them. Never write into it. */
+export function numbersOf(t: HostTensor): ArrayLike<number> {
+  return isPlain(t.dtype) ? (t.data as Float32Array) : toNumbers(t);
+}
+
+/** A place for results: fill `values`, then take `finish()`. */
+export interface NumberSink {
+  readonly values: { [i: number]: number };
+  finish(): HostTensor;
+}
+
+/** Results of type `dtype`, each rounded once from double (floats) or wrapped (integers). */
+export function numberSink(dtype: DType, dims: readonly number[]): NumberSink {
+  const count = sizeOf(dims);
+  if (isPlain(dtype)) {
+    const values = allocate(dtype, count);
+    return { values: values as Float32Array, finish: () => tensor(dtype, dims, values) };
+  }
+  const values = allocate('float64', count) as Float64Array;
+  return { values, finish: () => fromNumbers(dtype, dims, values) };
+}
+
+/** Entries that compare with `<` and `===`: strings, bigints or numbers. */
+export function comparables(t: HostTensor): ArrayLike<number> {
+  const native = t.dtype === 'string' || isBig(t.dtype);
+  return native ? (t.data as Storage as unknown as ArrayLike<number>) : numbersOf(t);
+}
+
+/** True for signed and unsigned integers, not for bool. */
+export function isInteger(dtype: DType): boolean {
+  const { kind } = dtypeInfo(dtype);
+  return kind === 'int' || kind === 'uint';
+}
+
+export const floatKinds: readonly DTypeKind[] = ['float'];
+export const integerKinds: readonly DTypeKind[] = ['int', 'uint'];
+export const numberKinds: readonly DTypeKind[] = ['float', 'int', 'uint'];
+
+/** The element type of input `i`; throws where it is not of the `kinds` that the operator takes. */
+export function expectKind(ctx: InferContext, i: number, kinds: readonly DTypeKind[]): DType {
+  const dtype = ctx.dtype(i);
+  if (!kinds.includes(dtypeInfo(dtype).kind)) {
+    throw ctx.error(`input ${i} is of type ${dtype}, expected ${kinds.join(' or ')}`);
+  }
+  return dtype;
+}
+
+/** The common element type of the inputs `0..count`; throws where they differ. */
+export function expectSame(ctx: InferContext, count: number, kinds?: readonly DTypeKind[]): DType {
+  const dtype = kinds ? expectKind(ctx, 0, kinds) : ctx.dtype(0);
+  for (let i = 1; i < count; i++) {
+    if (ctx.has(i) && ctx.type(i) && ctx.dtype(i) !== dtype) {
+      throw ctx.error(`input ${i} is of type ${ctx.dtype(i)}, expected ${dtype} like input 0`);
+    }
+  }
+  return dtype;
+}
