@@ -1,8 +1,7 @@
 /**
  * The segment layout: positions of a feature map in the 16 lanes of a cache line, features as lines.
  *
- * native/kernels/segments.h has the formula. A layout here is shared by every value that lies in it and may still grow
- * its borders while a plan is being made: kernels take it as a parameter, and it is read when the plan is encoded.
+ * native/kernels/segments.h has the formula.
  */
 
 /** Lanes of a line. */
@@ -21,7 +20,41 @@ export interface Borders {
   readonly right: number;
 }
 
-const noBorders: Borders = { front: 0, back: 0, top: 0, bottom: 0, left: 0, right: 0 };
+/** A map without borders. */
+export const noBorders: Borders = { front: 0, back: 0, top: 0, bottom: 0, left: 0, right: 0 };
+
+/** The wider of two borders on each side. */
+export function widestBorders(a: Borders, b: Borders): Borders {
+  return {
+    front: Math.max(a.front, b.front),
+    back: Math.max(a.back, b.back),
+    top: Math.max(a.top, b.top),
+    bottom: Math.max(a.bottom, b.bottom),
+    left: Math.max(a.left, b.left),
+    right: Math.max(a.right, b.right),
+  };
+}
+
+/** True where `a` is at least as wide as `b` on every side. */
+export function coversBorders(a: Borders, b: Borders): boolean {
+  const widest = widestBorders(a, b);
+  return (Object.keys(widest) as (keyof Borders)[]).every((side) => widest[side] === a[side]);
+}
+
+/** A sliding window over up to three spatial axes: depth, height, width. */
+export interface Window {
+  readonly kernel: readonly [number, number, number];
+  readonly strides: readonly [number, number, number];
+  readonly dilations: readonly [number, number, number];
+  /** Padding before the first position. */
+  readonly pads: readonly [number, number, number];
+}
+
+/** The borders a window reads, where the tiles of its input are `strides` times those of its output. */
+export function windowBorders({ kernel, strides, dilations, pads }: Window): Borders {
+  const after = (i: number): number => Math.max(0, (kernel[i] - 1) * dilations[i] - pads[i] - (strides[i] - 1));
+  return { front: pads[0], back: after(0), top: pads[1], bottom: after(1), left: pads[2], right: after(2) };
+}
 
 /** How the lanes are dealt: `images` x `y` x `x` segments, at most 16. */
 export interface Lanes {
@@ -47,36 +80,34 @@ export class SegmentLayout {
   /** Positions of a segment: rows and columns of tiles. */
   readonly tileRows: number;
   readonly tileColumns: number;
-  #borders: Borders = noBorders;
+  readonly borders: Borders;
 
-  constructor(axis: FeatureAxis, size: MapSize, lanes: Lanes, tileRows: number, tileColumns: number) {
+  constructor(
+    axis: FeatureAxis,
+    size: MapSize,
+    lanes: Lanes,
+    tileRows: number,
+    tileColumns: number,
+    borders: Borders = noBorders,
+  ) {
     this.axis = axis;
     this.size = size;
     this.lanes = lanes;
     this.tileRows = tileRows;
     this.tileColumns = tileColumns;
+    this.borders = borders;
   }
 
-  get borders(): Borders {
-    return this.#borders;
-  }
-
-  /** Makes every border at least as wide as asked. */
-  growBorders(wanted: Partial<Borders>): void {
-    const now = this.#borders;
-    this.#borders = {
-      front: Math.max(now.front, wanted.front ?? 0),
-      back: Math.max(now.back, wanted.back ?? 0),
-      top: Math.max(now.top, wanted.top ?? 0),
-      bottom: Math.max(now.bottom, wanted.bottom ?? 0),
-      left: Math.max(now.left, wanted.left ?? 0),
-      right: Math.max(now.right, wanted.right ?? 0),
-    };
+  /** The same map with borders at least as wide as asked. */
+  withBorders(wanted: Borders): SegmentLayout {
+    if (coversBorders(this.borders, wanted)) return this;
+    const borders = widestBorders(this.borders, wanted);
+    return new SegmentLayout(this.axis, this.size, this.lanes, this.tileRows, this.tileColumns, borders);
   }
 
   /** Tiles, borders included. */
   get tiles(): number {
-    const b = this.#borders;
+    const b = this.borders;
     const groups = Math.ceil(this.size.n / this.lanes.images);
     const depth = b.front + this.size.d + b.back;
     return groups * depth * (b.top + this.tileRows + b.bottom) * (b.left + this.tileColumns + b.right);
@@ -92,7 +123,7 @@ export class SegmentLayout {
   /** The 16 integers of native/kernels/segments.h. */
   encode(): number[] {
     const { n, c, d, h, w } = this.size;
-    const b = this.#borders;
+    const b = this.borders;
     return [
       n,
       this.lanes.images,
@@ -116,6 +147,13 @@ export class SegmentLayout {
   /** The layout of a map with the same lanes and tiles, other channels; borders start at none. */
   withChannels(c: number): SegmentLayout {
     return new SegmentLayout(this.axis, { ...this.size, c }, this.lanes, this.tileRows, this.tileColumns);
+  }
+
+  /** True where a flat pass over both meets the same element everywhere. */
+  sameGeometry(other: SegmentLayout): boolean {
+    const a = this.encode();
+    const b = other.encode();
+    return this.axis === other.axis && a.every((x, i) => x === b[i]);
   }
 
   /** True where both deal positions alike, whatever their channels and borders. */

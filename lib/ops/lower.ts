@@ -16,10 +16,7 @@ export interface Operand {
   readonly layout?: SegmentLayout;
 }
 
-/**
- * Parameters of a step, by the names of the kernel's signature, every one given. A {@link SegmentLayout} stands for the
- * list of its sizes when the plan is finished, so borders may still grow after the step was emitted.
- */
+/** Parameters of a step, by the names of the kernel's signature, every one given. A layout stands for its 16 integers. */
 export type StepParams = Readonly<Record<string, number | bigint | boolean | readonly number[] | SegmentLayout>>;
 
 /** An input of an elementwise operation: strides in elements over the view's dims, 0 where it repeats. */
@@ -76,14 +73,14 @@ export interface LowerContext extends NodeReader {
   /** Layout in which input `i` lies already, besides or instead of row-major. */
   segmentsOf(i: number): SegmentLayout | undefined;
   /**
-   * Input `i` in a segment layout: as it lies, converted, or loaded from row-major. Grow the borders of the layout you
-   * pass before calling; with `fill` the borders and the lanes outside the image hold that value or the neighbouring
-   * segment's positions, without it they hold anything. The operand's layout is the one to hand to kernels.
+   * Input `i` in a segment layout with at least the borders of `layout`: as it lies, converted, or loaded from
+   * row-major. With `fill` the borders and the lanes outside the image hold that value or the neighbouring segment's
+   * positions, without it they hold anything. The operand's layout is the one to hand to kernels.
    */
   inputSegments(i: number, layout: SegmentLayout, fill?: number): Operand;
-  /** Output `i` in a segment layout; later readers convert when they need another. */
+  /** Output `i` in a segment layout; the operand's layout also has the borders that later windows need. */
   outputSegments(i: number, layout: SegmentLayout): Operand;
-  /** Output `i` written over input `j`, which must lie in the same layout; undefined where somebody still reads `j`. */
+  /** Output `i` written over input `j` in the layout it lies in; undefined where somebody still reads `j`. */
   outputInPlace(i: number, j: number): Operand | undefined;
   /** Product of the strides (rows, columns) of the windows that follow output `i`, for choosing tiles. */
   stridesAhead(i: number): readonly [number, number];

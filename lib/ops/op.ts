@@ -8,6 +8,7 @@
 import { type FiligreeError, InternalError, ModelFormatError, RunError } from '../errors.ts';
 import type { DType } from '../ir/dtype.ts';
 import { type Attribute, type AttributeType, type Graph, nodeText, type ValueType } from '../ir/graph.ts';
+import type { Window } from '../ir/segments.ts';
 import { isConcrete, type Shape } from '../ir/shape.ts';
 import type { HostTensor, HostValue } from '../ir/tensor.ts';
 import type { LowerContext } from './lower.ts';
@@ -107,8 +108,8 @@ export interface OpDefinition {
   reference(ctx: ReferenceContext): HostValue[];
   /** Emits native steps. Returns a reason where this node has to run on its reference. */
   lower?(ctx: LowerContext): string | undefined;
-  /** For windowed operators: strides (rows, columns) over the first input's last two axes. */
-  windowStrides?(node: NodeReader): readonly [number, number];
+  /** For convolutions and pools: the window that slides over input 0; `dims` gives the shape of an input. */
+  window?(node: NodeReader, dims: (i: number) => readonly number[]): Window | undefined;
 }
 
 /** Checks a definition's form and returns it. */

@@ -1,0 +1,217 @@
+/** What one node's `lower` works with: implements LowerContext over a part under construction. */
+
+import { InternalError } from '../errors.ts';
+import type { DType } from '../ir/dtype.ts';
+import type { Node, Value } from '../ir/graph.ts';
+import type { SegmentLayout } from '../ir/segments.ts';
+import { sameShape, sizeOf } from '../ir/shape.ts';
+import { type HostTensor, toIntegers } from '../ir/tensor.ts';
+import type { ElementwiseView, LowerContext, Operand, StepParams } from '../ops/lower.ts';
+import { NodeAccess } from '../ops/op.ts';
+import { densityOf } from '../sparse/density.ts';
+import { physicalView } from './elementwise.ts';
+import type { Part } from './part.ts';
+import type { TypedTensor } from './typed.ts';
+
+/** What a lowering asks the planner about values. */
+export interface ValueFacts {
+  typeOf(value: Value): TypedTensor;
+  contentOf(value: Value): HostTensor | undefined;
+  /** True where only this node (of all that are left) reads the value, and nobody outside. */
+  diesHere(value: Value): boolean;
+  stridesAhead(value: Value): readonly [number, number];
+}
+
+/** Literals and identities that live with the session: one a node. */
+export type NodeMemory = Map<string, HostTensor>;
+
+export class NodeLowering extends NodeAccess implements LowerContext {
+  readonly #node: Node;
+  readonly #inputs: readonly (Value | null)[];
+  readonly #part: Part;
+  readonly #facts: ValueFacts;
+  readonly #memory: NodeMemory;
+  readonly threads: number;
+
+  /** `inputs` are the node's, with values of inlined branches replaced. */
+  constructor(node: Node, inputs: readonly (Value | null)[], part: Part, facts: ValueFacts, memory: NodeMemory) {
+    super(node, 'run');
+    this.#node = node;
+    this.#inputs = inputs;
+    this.#part = part;
+    this.#facts = facts;
+    this.#memory = memory;
+    this.threads = part.context.threads;
+  }
+
+  #value(i: number): Value {
+    const value = this.#inputs[i];
+    if (!value) throw this.error(`input ${i} is missing`);
+    return value;
+  }
+  #result(i: number): Value {
+    const value = this.#node.outputs[i];
+    if (!value) throw new InternalError(`output ${i} of ${this.#node.op} is not wanted`);
+    return value;
+  }
+
+  dims(i: number): readonly number[] {
+    return this.#facts.typeOf(this.#value(i)).dims;
+  }
+  dtype(i: number): DType {
+    return this.#facts.typeOf(this.#value(i)).dtype;
+  }
+  outputDims(i: number): readonly number[] {
+    return this.#facts.typeOf(this.#result(i)).dims;
+  }
+  outputDtype(i: number): DType {
+    return this.#facts.typeOf(this.#result(i)).dtype;
+  }
+  constant(i: number): HostTensor | undefined {
+    return this.has(i) ? this.#facts.typeOf(this.#value(i)).content : undefined;
+  }
+  integers(i: number): number[] | undefined {
+    const content = this.has(i) ? this.#facts.contentOf(this.#value(i)) : undefined;
+    return content && toIntegers(content);
+  }
+  density(i: number): number {
+    const content = this.constant(i);
+    if (!content) throw new InternalError(`input ${i} of ${this.#node.op} is not constant`);
+    return densityOf(content);
+  }
+
+  input(i: number): Operand {
+    return this.#part.row(this.#value(i), this.#node);
+  }
+  output(i: number): Operand {
+    const value = this.#result(i);
+    const { dtype, dims } = this.#facts.typeOf(value);
+    const operand = this.#part.newRow(dtype, dims);
+    this.#part.setRow(value, operand);
+    return operand;
+  }
+  scratch(dtype: DType, dims: readonly number[]): Operand {
+    return this.#part.newRow(dtype, dims);
+  }
+  literal(key: string, make: () => HostTensor): Operand {
+    let tensor = this.#memory.get(key);
+    if (!tensor) {
+      tensor = make();
+      this.#memory.set(key, tensor);
+    }
+    return this.#part.constant(tensor);
+  }
+  packed(packer: string, sources: readonly (Operand | null)[], params: StepParams): Operand {
+    const tensors = sources.map((source) => {
+      const tensor = source ? this.#part.builder.tensorOf(source.buffer) : null;
+      if (tensor === undefined) throw new InternalError(`${packer}: a source is not constant`);
+      return tensor;
+    });
+    const buffer = this.#part.builder.packed(this.#memory, packer, tensors, params);
+    return { dtype: 'uint8', dims: [], buffer };
+  }
+  alias(i: number, j: number): void {
+    const value = this.#result(i);
+    const { dtype, dims } = this.#facts.typeOf(value);
+    const source = this.input(j);
+    this.#part.setRow(value, { dtype, dims, buffer: source.buffer });
+  }
+  step(kernel: string, operands: readonly (Operand | null)[], params: StepParams = {}): void {
+    this.#part.step(this.#node, kernel, operands, params);
+  }
+  hasKernel(kernel: string): boolean {
+    return this.#part.context.kernels.has(kernel) && (this.#part.context.jit || !kernel.includes('.sparse.'));
+  }
+
+  elementwise(only?: readonly number[]): ElementwiseView {
+    const take = (i: number): boolean => this.has(i) && (only === undefined || only.includes(i));
+    const values = this.#inputs.map((_, i) => (take(i) ? this.#value(i) : null));
+    const result = this.#result(0);
+    const layout = this.#commonLayout(values, result);
+    const operands = values.map((value) => value && this.#elementwiseOperand(value, layout, result));
+    const inPlace = values.findIndex(
+      (value, i) => value !== null && this.#reusable(value, operands[i], result, layout),
+    );
+    const output = inPlace >= 0 ? this.#takeOver(result, operands[inPlace] as Operand, layout) : undefined;
+    return physicalView(operands, output ?? this.#fresh(result, layout), layout);
+  }
+
+  segmentsOf(i: number): SegmentLayout | undefined {
+    return this.#part.segmentsOf(this.#value(i));
+  }
+  inputSegments(i: number, layout: SegmentLayout, fill?: number): Operand {
+    return this.#part.segments(this.#value(i), layout, fill, this.#node);
+  }
+  outputSegments(i: number, layout: SegmentLayout): Operand {
+    return this.#part.newSegments(this.#result(i), layout, true);
+  }
+  outputInPlace(i: number, j: number): Operand | undefined {
+    const value = this.#value(j);
+    const form = this.#part.onlyForm(value);
+    if (!form?.layout || !this.#facts.diesHere(value) || !this.#part.builder.isArena(form.operand.buffer))
+      return undefined;
+    this.#part.setSegments(this.#result(i), form.operand, form.layout);
+    return form.operand;
+  }
+  stridesAhead(i: number): readonly [number, number] {
+    return this.#facts.stridesAhead(this.#result(i));
+  }
+
+  /** The layout an elementwise operation keeps: that of an input of the result's shape, where the others can follow. */
+  #commonLayout(values: readonly (Value | null)[], result: Value): SegmentLayout | undefined {
+    const { dtype, dims } = this.#facts.typeOf(result);
+    if (dtype !== 'float32') return undefined;
+    let layout: SegmentLayout | undefined;
+    for (const value of values) {
+      if (!value) continue;
+      const type = this.#facts.typeOf(value);
+      if (type.dtype !== 'float32') return undefined;
+      if (sameShape(type.dims, dims)) {
+        const own = this.#part.segmentsOf(value);
+        layout ??= own;
+        if (own && layout && !own.samePositions(layout)) return undefined;
+      }
+    }
+    if (!layout) return undefined;
+    const fits = values.every((value) => !value || followsLayout(this.#facts.typeOf(value).dims, dims, layout));
+    return fits ? layout : undefined;
+  }
+
+  #elementwiseOperand(value: Value, layout: SegmentLayout | undefined, result: Value): Operand {
+    const whole = layout && sameShape(this.#facts.typeOf(value).dims, this.#facts.typeOf(result).dims);
+    return whole ? this.#part.segmentsAlike(value, layout, this.#node) : this.#part.row(value, this.#node);
+  }
+
+  #reusable(value: Value, operand: Operand | null, result: Value, layout: SegmentLayout | undefined): boolean {
+    if (!operand || !this.#facts.diesHere(value)) return false;
+    const from = this.#facts.typeOf(value);
+    const to = this.#facts.typeOf(result);
+    if (from.dtype !== to.dtype || !sameShape(from.dims, to.dims) || sizeOf(to.dims) === 0) return false;
+    if (!this.#part.builder.isArena(operand.buffer)) return false;
+    const form = this.#part.onlyForm(value);
+    return layout ? operand.layout === layout && form?.layout === layout : form !== undefined;
+  }
+
+  #takeOver(result: Value, operand: Operand, layout: SegmentLayout | undefined): Operand {
+    const { dtype, dims } = this.#facts.typeOf(result);
+    if (layout) this.#part.setSegments(result, operand, layout);
+    else this.#part.setRow(result, { dtype, dims, buffer: operand.buffer });
+    return operand;
+  }
+
+  #fresh(result: Value, layout: SegmentLayout | undefined): Operand {
+    if (layout) return this.#part.newSegments(result, layout, false);
+    const { dtype, dims } = this.#facts.typeOf(result);
+    const operand = this.#part.newRow(dtype, dims);
+    this.#part.setRow(result, operand);
+    return operand;
+  }
+}
+
+/** True where an operand of these dims can be walked beside a map of `whole`: same shape, one number, or per feature. */
+function followsLayout(dims: readonly number[], whole: readonly number[], layout: SegmentLayout): boolean {
+  if (sameShape(dims, whole) || sizeOf(dims) === 1) return true;
+  if (sizeOf(dims) !== layout.size.c) return false;
+  const at = layout.axis === 'rows' ? whole.length - 1 : 1;
+  return dims[dims.length - (whole.length - at)] === layout.size.c;
+}
