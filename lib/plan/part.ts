@@ -44,9 +44,8 @@ export class Part {
   readonly context: PlanContext;
   readonly inputs: Value[] = [];
   readonly outputs: Value[] = [];
-  /** Nodes with their steps, for profiles. */
-  readonly nodes: Node[] = [];
   readonly #forms = new Map<Value, Forms>();
+  readonly #brought = new Set<Value>();
   readonly #typeOf: (value: Value) => TypedTensor;
   readonly #ahead: (value: Value) => Borders;
 
@@ -58,18 +57,13 @@ export class Part {
     this.#typeOf = typeOf;
   }
 
-  /** True where a step of this part computes the value. */
-  has(value: Value): boolean {
-    return this.#forms.has(value);
+  /** The values that steps of this part compute. */
+  computed(): Value[] {
+    return [...this.#forms.keys()].filter((value) => !this.#brought.has(value));
   }
 
   segmentsOf(value: Value): SegmentLayout | undefined {
     return this.#forms.get(value)?.segments.at(-1)?.layout;
-  }
-
-  hasRow(value: Value): boolean {
-    const forms = this.#forms.get(value);
-    return forms === undefined || forms.row !== undefined;
   }
 
   /** The value row-major: as it lies, converted, a constant, or an input of the plan. */
@@ -193,6 +187,7 @@ export class Part {
       buffer = this.builder.input(bytes);
       this.inputs.push(value);
     }
+    this.#brought.add(value);
     const forms: Forms = { row: { dtype: type.dtype, dims: type.dims, buffer }, segments: [] };
     this.#forms.set(value, forms);
     return forms;

@@ -1,0 +1,238 @@
+/**
+ * Plans a stretch of a graph for concrete shapes: native plans, and between them the nodes that run on references.
+ *
+ * A stage ends where a shape depends on data: the runtime runs it, reads the shapes, and plans the next stage.
+ */
+
+import { InternalError } from '../errors.ts';
+import { bodiesOf, type Graph, type Node, nodeText, readsOf, type Value } from '../ir/graph.ts';
+import { sizeOf } from '../ir/shape.ts';
+import type { HostTensor } from '../ir/tensor.ts';
+import { findOp } from '../ops/index.ts';
+import type { EncodedPlan } from './builder.ts';
+import { Facts, typedOf } from './facts.ts';
+import { NodeLowering, type NodeMemory } from './lowering.ts';
+import { Part, type PlanContext } from './part.ts';
+import type { Typed } from './typed.ts';
+
+/** What is left to run of a graph. */
+export interface Rest {
+  readonly nodes: readonly Node[];
+  readonly outputs: readonly Value[];
+  /** Values that stand for others, from inlined branches. */
+  readonly aliases: ReadonlyMap<Value, Value>;
+}
+
+export interface NativeSection {
+  readonly kind: 'native';
+  readonly plan: EncodedPlan;
+  readonly inputs: readonly Value[];
+  readonly outputs: readonly Value[];
+}
+
+export interface ReferenceSection {
+  readonly kind: 'reference';
+  readonly node: Node;
+  /** The node's inputs, with aliases resolved. */
+  readonly inputs: readonly (Value | null)[];
+  /** Outer values of the node's bodies: as the bodies name them, and what holds them. */
+  readonly captures: readonly (readonly [Value, Value])[];
+  /** Why no kernel runs it. */
+  readonly reason: string;
+}
+
+export type Section = NativeSection | ReferenceSection;
+
+export interface Stage {
+  readonly sections: readonly Section[];
+  /** Contents that planning looked at: the stage holds for these alone. */
+  readonly asked: ReadonlyMap<Value, HostTensor>;
+  /** Contents known at planning, that readers outside kernels may want. */
+  readonly known: ReadonlyMap<Value, HostTensor>;
+  readonly rest: Rest | undefined;
+  /** The values to return, when there is no rest. */
+  readonly outputs: readonly Value[];
+}
+
+/** The whole of a graph. */
+export function wholeGraph(graph: Graph): Rest {
+  return { nodes: graph.nodes, outputs: graph.outputs, aliases: new Map() };
+}
+
+/** Memory of nodes that outlives plans. */
+export type NodeMemories = WeakMap<Node, NodeMemory>;
+
+/**
+ * Plans the next stage of `rest`. `typed` holds the types (and small contents) of the values at hand. A generator, so
+ * that the caller may let others run between nodes.
+ */
+export function* planStage(
+  rest: Rest,
+  typed: ReadonlyMap<Value, Typed>,
+  context: PlanContext,
+  memories: NodeMemories,
+): Generator<void, Stage> {
+  const planner = new StagePlanner(rest, typed, context, memories);
+  return yield* planner.run();
+}
+
+class StagePlanner {
+  readonly #facts: Facts;
+  readonly #context: PlanContext;
+  readonly #memories: NodeMemories;
+  readonly #outputs: readonly Value[];
+  readonly #sections: Section[] = [];
+  readonly #known = new Map<Value, HostTensor>();
+  #nodes: Node[];
+  #at = 0;
+  #part: Part | undefined;
+
+  constructor(rest: Rest, typed: ReadonlyMap<Value, Typed>, context: PlanContext, memories: NodeMemories) {
+    this.#facts = new Facts(typed, rest.aliases);
+    this.#context = context;
+    this.#memories = memories;
+    this.#nodes = [...rest.nodes];
+    this.#outputs = rest.outputs;
+    this.#facts.setUses(this.#nodes);
+  }
+
+  *run(): Generator<void, Stage> {
+    while (this.#at < this.#nodes.length) {
+      const node = this.#nodes[this.#at];
+      if (this.#inlineBranch(node)) continue;
+      const types = this.#facts.infer(node);
+      this.#at++;
+      if (!types) {
+        this.#reference(node, 'the shape of its result depends on data');
+        return this.#finish(true);
+      }
+      if (!this.#folded(node, types)) this.#emit(node, types);
+      yield;
+    }
+    return this.#finish(false);
+  }
+
+  #finish(more: boolean): Stage {
+    this.#closePart();
+    const rest = { nodes: this.#nodes.slice(this.#at), outputs: this.#outputs, aliases: this.#facts.aliases };
+    return {
+      sections: this.#sections,
+      asked: this.#facts.asked,
+      known: this.#known,
+      rest: more ? rest : undefined,
+      outputs: this.#outputs.map((value) => this.#facts.resolve(value)),
+    };
+  }
+
+  /** Replaces an If whose condition is known by the nodes of the branch taken. */
+  #inlineBranch(node: Node): boolean {
+    if (node.op !== 'If' || node.domain !== '') return false;
+    const condition = node.inputs[0] && this.#facts.contentOf(this.#facts.resolve(node.inputs[0]));
+    if (!condition || sizeOf(condition.dims) !== 1) return false;
+    const branch = node.attributes.get((condition.data as Uint8Array)[0] ? 'then_branch' : 'else_branch');
+    if (branch?.type !== 'graph') throw new InternalError(`${nodeText(node)} has no branch`);
+    const body = branch.value;
+    for (const { inner, outer } of body.captures) this.#facts.addAlias(inner, outer);
+    node.outputs.forEach((output, i) => {
+      if (output) this.#facts.addAlias(output, body.outputs[i]);
+    });
+    this.#nodes = [...body.nodes, ...this.#nodes.slice(this.#at + 1)];
+    this.#at = 0;
+    this.#facts.setUses(this.#nodes);
+    return true;
+  }
+
+  /** Computes a node of known contents at once. */
+  #folded(node: Node, types: readonly Typed[]): boolean {
+    const contents = this.#facts.fold(node, types);
+    if (!contents) return false;
+    node.outputs.forEach((output, i) => {
+      const content = contents[i];
+      if (!output || content?.kind !== 'tensor') return;
+      this.#facts.set(output, typedOf(content, true));
+      this.#known.set(output, content);
+    });
+    return true;
+  }
+
+  #emit(node: Node, types: readonly Typed[]): void {
+    node.outputs.forEach((output, i) => {
+      if (output) this.#facts.set(output, types[i]);
+    });
+    const reason = this.#lower(node, types);
+    if (reason !== undefined) this.#reference(node, reason);
+  }
+
+  /** Emits native steps; the reason where that is not possible. */
+  #lower(node: Node, types: readonly Typed[]): string | undefined {
+    const op = findOp(node.domain, node.op);
+    if (!op?.lower) return 'the operator has no kernel';
+    const inputs = node.inputs.map((value) => value && this.#facts.resolve(value));
+    const native = (typed: Typed | undefined): boolean => typed?.kind === 'tensor' && typed.dtype !== 'string';
+    const fits =
+      inputs.every((value) => !value || native(this.#facts.typed(value))) &&
+      types.every((type, i) => !node.outputs[i] || native(type));
+    if (!fits) return 'it handles strings, sequences, optionals or maps';
+    this.#part ??= new Part(
+      this.#context,
+      (value) => this.#facts.tensor(value),
+      (value) => this.#facts.bordersAhead(value),
+    );
+    const part = this.#part;
+    const mark = part.builder.stepCount;
+    let memory = this.#memories.get(node);
+    if (!memory) {
+      memory = new Map();
+      this.#memories.set(node, memory);
+    }
+    const reason = op.lower(new NodeLowering(node, inputs, part, this.#lowerFacts(node), memory));
+    if (reason !== undefined) {
+      if (part.builder.stepCount !== mark) throw new InternalError(`${nodeText(node)}: gave up after emitting steps`);
+      for (const output of node.outputs) if (output) part.forget(output);
+    }
+    return reason;
+  }
+
+  #lowerFacts(node: Node): ConstructorParameters<typeof NodeLowering>[3] {
+    return {
+      typeOf: (value) => this.#facts.tensor(value),
+      contentOf: (value) => this.#facts.contentOf(value),
+      diesHere: (value) => this.#isLastReader(value, node),
+      stridesAhead: (value) => this.#facts.stridesAhead(value),
+    };
+  }
+
+  #isLastReader(value: Value, node: Node): boolean {
+    if (this.#isOutput(value)) return false;
+    const readers = this.#facts.readersOf(value);
+    return readers.length > 0 && readers.at(-1) === node;
+  }
+  #isOutput(value: Value): boolean {
+    return this.#outputs.some((output) => this.#facts.resolve(output) === value);
+  }
+
+  #reference(node: Node, reason: string): void {
+    this.#closePart();
+    const captures: (readonly [Value, Value])[] = [];
+    for (const body of bodiesOf(node)) {
+      for (const { outer } of body.captures) captures.push([outer, this.#facts.resolve(outer)]);
+    }
+    const inputs = node.inputs.map((value) => value && this.#facts.resolve(value));
+    this.#sections.push({ kind: 'reference', node, inputs, captures, reason });
+  }
+
+  /** Ends the native plan in the making: what others read becomes its outputs. */
+  #closePart(): void {
+    const part = this.#part;
+    this.#part = undefined;
+    if (!part || part.builder.stepCount === 0) return;
+    const left = new Set<Value>();
+    for (const node of this.#nodes.slice(Math.max(0, this.#at - 1))) {
+      for (const read of readsOf(node)) left.add(this.#facts.resolve(read));
+    }
+    for (const output of this.#outputs) left.add(this.#facts.resolve(output));
+    const results = part.computed().filter((value) => left.has(value));
+    const plan = part.finish(results, this.#nodes[Math.max(0, this.#at - 1)]);
+    this.#sections.push({ kind: 'native', plan, inputs: part.inputs, outputs: part.outputs });
+  }
+}
