@@ -99,9 +99,9 @@ export class SegmentLayout {
   }
 
   /** The same map with borders at least as wide as asked. */
-  withBorders(wanted: Borders): SegmentLayout {
-    if (coversBorders(this.borders, wanted)) return this;
-    const borders = widestBorders(this.borders, wanted);
+  withBorders(wanted: Partial<Borders>): SegmentLayout {
+    const borders = widestBorders(this.borders, { ...noBorders, ...wanted });
+    if (coversBorders(this.borders, borders)) return this;
     return new SegmentLayout(this.axis, this.size, this.lanes, this.tileRows, this.tileColumns, borders);
   }
 

@@ -1,6 +1,7 @@
 /** Collects buffers and steps of one native plan, places the buffers in the arena, and encodes all for the engine. */
 
 import { InternalError } from '../errors.ts';
+import type { Node } from '../ir/graph.ts';
 import type { HostTensor } from '../ir/tensor.ts';
 import type { Operand, StepParams } from '../ops/lower.ts';
 import { placeBuffers } from './arena.ts';
@@ -33,7 +34,7 @@ interface StepRecord {
   readonly kernel: string;
   readonly operands: readonly (number | null)[];
   readonly params: StepParams;
-  readonly node: object;
+  readonly node: Node;
 }
 
 /** A finished plan: numbers for the engine and what it was made of. */
@@ -43,7 +44,7 @@ export interface EncodedPlan {
   readonly arenaBytes: number;
   readonly inputBytes: readonly number[];
   readonly outputBytes: readonly number[];
-  readonly steps: readonly { readonly kernel: string; readonly node: object }[];
+  readonly steps: readonly { readonly kernel: string; readonly node: Node }[];
   /** Where in `numbers` the size of packed constant `constant` has to be written once it is packed. */
   readonly packedSizes: readonly { readonly at: number; readonly constant: number }[];
 }
@@ -126,14 +127,16 @@ export class PlanBuilder {
     return this.#add({ kind: 'output', index: this.#outputs++, byteOffset: 0, bytes });
   }
 
-  step(node: object, kernel: string, operands: readonly (Operand | null)[], params: StepParams): void {
+  step(node: Node, kernel: string, operands: readonly (Operand | null)[], params: StepParams): void {
     if (!this.#kernels.has(kernel)) throw new InternalError(`the addon has no kernel ${kernel}`);
     this.#steps.push({ kernel, operands: operands.map((o) => (o ? o.buffer : null)), params, node });
   }
 
-  /** Forgets everything after a mark: a lowering that gave up. */
-  rollback(mark: number): void {
-    this.#steps.length = mark;
+  /** The node of the last step. */
+  get lastNode(): Node {
+    const last = this.#steps.at(-1);
+    if (!last) throw new InternalError('an empty plan has no last node');
+    return last.node;
   }
 
   finish(): EncodedPlan {

@@ -146,7 +146,8 @@ export class Part {
   }
 
   /** Closes the part: `results` are the values that somebody outside reads. */
-  finish(results: readonly Value[], last: Node): EncodedPlan {
+  finish(results: readonly Value[]): EncodedPlan {
+    const last = this.builder.lastNode;
     for (const value of results) {
       const row = this.row(value, last);
       if (!this.builder.makeOutput(row.buffer)) {

@@ -113,7 +113,7 @@ class StagePlanner {
   }
 
   #finish(more: boolean): Stage {
-    this.#closePart();
+    this.#closePart(this.#at);
     const rest = { nodes: this.#nodes.slice(this.#at), outputs: this.#outputs, aliases: this.#facts.aliases };
     return {
       sections: this.#sections,
@@ -212,7 +212,7 @@ class StagePlanner {
   }
 
   #reference(node: Node, reason: string): void {
-    this.#closePart();
+    this.#closePart(this.#at - 1);
     const captures: (readonly [Value, Value])[] = [];
     for (const body of bodiesOf(node)) {
       for (const { outer } of body.captures) captures.push([outer, this.#facts.resolve(outer)]);
@@ -221,18 +221,18 @@ class StagePlanner {
     this.#sections.push({ kind: 'reference', node, inputs, captures, reason });
   }
 
-  /** Ends the native plan in the making: what others read becomes its outputs. */
-  #closePart(): void {
+  /** Ends the native plan in the making: what nodes from number `from` on and the caller read becomes its outputs. */
+  #closePart(from: number): void {
     const part = this.#part;
     this.#part = undefined;
     if (!part || part.builder.stepCount === 0) return;
     const left = new Set<Value>();
-    for (const node of this.#nodes.slice(Math.max(0, this.#at - 1))) {
+    for (const node of this.#nodes.slice(from)) {
       for (const read of readsOf(node)) left.add(this.#facts.resolve(read));
     }
     for (const output of this.#outputs) left.add(this.#facts.resolve(output));
     const results = part.computed().filter((value) => left.has(value));
-    const plan = part.finish(results, this.#nodes[Math.max(0, this.#at - 1)]);
+    const plan = part.finish(results);
     this.#sections.push({ kind: 'native', plan, inputs: part.inputs, outputs: part.outputs });
   }
 }

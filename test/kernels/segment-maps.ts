@@ -6,9 +6,7 @@ import { type Borders, type Lanes, type MapSize, SEGMENT_LANES, SegmentLayout } 
 export function layoutOf(size: MapSize, lanes: Lanes, borders: Partial<Borders> = {}, multiple = 1): SegmentLayout {
   const round = (n: number) => Math.ceil(n / multiple) * multiple;
   const rows = round(Math.ceil(size.h / lanes.y));
-  const layout = new SegmentLayout('planes', size, lanes, rows, round(Math.ceil(size.w / lanes.x)));
-  layout.growBorders(borders);
-  return layout;
+  return new SegmentLayout('planes', size, lanes, rows, round(Math.ceil(size.w / lanes.x))).withBorders(borders);
 }
 
 /** A place of the layout: line number of channel 0's tile, lane, and the position it holds. */

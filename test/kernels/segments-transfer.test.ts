@@ -134,8 +134,7 @@ describe.each(isas)('segments on %s', (isa) => {
   it('moves bytes as quads of channels', () => {
     const size = { n: 2, c: 2, d: 1, h: 5, w: 9 };
     const from = layoutOf(size, { images: 1, y: 4, x: 4 }, { top: 1 });
-    const quads = from.withChannels(8);
-    quads.growBorders({ top: 1 });
+    const quads = from.withChannels(8).withBorders({ top: 1 });
     const source = toSegments(random(size.n * size.c * 45, 3), from, 5, false);
     const fill = 131;
     const word = new Float32Array(new Uint8Array([fill, fill, fill, fill]).buffer)[0]!;
@@ -151,8 +150,7 @@ describe.each(isas)('segments on %s', (isa) => {
     const params = { from_channel: 0, to_channel: 0, borders: 1 };
     run(isa, 'segments.convert', [source, floats], { ...params, channels: 2, fill: word, from, to });
     const converted = new Uint8Array(floats.length * 4);
-    const wide = quads.withChannels(7);
-    wide.growBorders({ top: 1 });
+    const wide = quads.withChannels(7).withBorders({ top: 1 });
     const operands = [new Uint8Array(source.buffer), converted];
     run(isa, 'segments.convert.u8', operands, { ...params, channels: 7, fill, from: wide, to: toQuads });
     expect(converted).toEqual(new Uint8Array(floats.buffer));

@@ -19,9 +19,7 @@ export function layoutOf(
   const [n, c, d, h, w] = dims;
   const rows = Math.ceil(h / (lanes.y * multipleY)) * multipleY;
   const columns = Math.ceil(w / (lanes.x * multipleX)) * multipleX;
-  const layout = new SegmentLayout('planes', { n, c, d, h, w }, lanes, rows, columns);
-  layout.growBorders(borders);
-  return layout;
+  return new SegmentLayout('planes', { n, c, d, h, w }, lanes, rows, columns).withBorders(borders);
 }
 
 /**
