@@ -102,12 +102,12 @@ export function geometry(test: ConvCase) {
   const shape: ConvShape = { groups: test.groups ?? 1, kernel, stride, dilation, pad };
   const output = layoutOf([n, test.m, ...out], test.lanes, { top: 1, right: 1 });
   const multiples: Triple = [1, stride[1], stride[2]];
-  const input = layoutOf([n, test.c, ...test.size], test.lanes, {}, multiples[1], multiples[2]);
+  const bare = layoutOf([n, test.c, ...test.size], test.lanes, {}, multiples[1], multiples[2]);
   const rows = output.tileRows * stride[1];
   const columns = output.tileColumns * stride[2];
   const last = (tiles: number, axis: 1 | 2) =>
     (tiles - 1) * stride[axis] + (kernel[axis] - 1) * dilation[axis] - pad[axis];
-  input.growBorders({
+  const input = bare.withBorders({
     front: pad[0],
     back: Math.max(0, (reach[0] as number) - pad[0] - test.size[0] + 1),
     top: pad[1],
@@ -121,9 +121,7 @@ export function geometry(test: ConvCase) {
 }
 
 function widen(layout: SegmentLayout, channels: number): SegmentLayout {
-  const wide = layout.withChannels(channels);
-  wide.growBorders(layout.borders);
-  return wide;
+  return layout.withChannels(channels).withBorders(layout.borders);
 }
 
 /** Kernel parameters of a case between the two maps. */
