@@ -135,6 +135,10 @@ export interface NativeAddon {
     sources: readonly (NativeView | NativeBlob | null)[],
     numbers: Float64Array,
   ): NativeBlob;
+  /** A copy of what {@link runPacker} made. */
+  packingBytes(packing: NativeBlob): Uint8Array;
+  /** A zeroed buffer that begins at a multiple of 64 bytes, as kernels find theirs in a plan. */
+  alignedBuffer(bytes: number): ArrayBuffer;
 }
 
 const require = createRequire(import.meta.url);

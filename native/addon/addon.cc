@@ -24,6 +24,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("kernels", Napi::Function::New(env, filigree::listKernels, "kernels"));
   exports.Set("runKernel", Napi::Function::New(env, filigree::runKernel, "runKernel"));
   exports.Set("runPacker", Napi::Function::New(env, filigree::runPacker, "runPacker"));
+  exports.Set("packingBytes", Napi::Function::New(env, filigree::packingBytes, "packingBytes"));
+  exports.Set("alignedBuffer", Napi::Function::New(env, filigree::alignedBuffer, "alignedBuffer"));
   return exports;
 }
 

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 
 #include "engine/kernel_table.h"
@@ -166,6 +167,26 @@ Napi::Value runPacker(const Napi::CallbackInfo& info) {
   runParts(env, call, 1, 0);
   if (call.kernel->executable && !memory->seal()) throw Napi::Error::New(env, "executable memory is forbidden");
   return Napi::External<PackedMemory>::New(env, memory.release(), [](Napi::Env, PackedMemory* m) { delete m; });
+}
+
+Napi::Value packingBytes(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!info[0].IsExternal()) throw Napi::TypeError::New(env, "expected a packing");
+  const PackedMemory* memory = info[0].As<Napi::External<PackedMemory>>().Data();
+  Napi::Uint8Array out = Napi::Uint8Array::New(env, memory->mapped);
+  std::memcpy(out.Data(), memory->data, memory->mapped);
+  return out;
+}
+
+Napi::Value alignedBuffer(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const double bytes = info[0].IsNumber() ? info[0].As<Napi::Number>().DoubleValue() : -1;
+  if (!(bytes >= 0 && bytes <= 4294967296.0)) throw Napi::RangeError::New(env, "expected a size of at most 4 GiB");
+  const size_t size = static_cast<size_t>(bytes);
+  void* data = std::aligned_alloc(64, (size + 127) / 64 * 64);
+  if (!data) throw Napi::Error::New(env, "no memory for the buffer");
+  std::memset(data, 0, size);
+  return Napi::ArrayBuffer::New(env, data, size, [](Napi::Env, void* p) { std::free(p); });
 }
 
 }  // namespace filigree

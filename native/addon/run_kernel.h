@@ -13,4 +13,10 @@ Napi::Value runKernel(const Napi::CallbackInfo& info);
 /// runPacker(isa, name, sources, numbers): an opaque packing for runKernel.
 Napi::Value runPacker(const Napi::CallbackInfo& info);
 
+/// packingBytes(packing): a copy of what runPacker made, as a Uint8Array.
+Napi::Value packingBytes(const Napi::CallbackInfo& info);
+
+/// alignedBuffer(bytes): an ArrayBuffer that begins at a multiple of 64 bytes, zeroed.
+Napi::Value alignedBuffer(const Napi::CallbackInfo& info);
+
 }  // namespace filigree

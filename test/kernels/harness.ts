@@ -58,3 +58,9 @@ export function random(count: number, seed = 1): Float32Array {
     return state / 2 ** 31 - 1;
   });
 }
+
+/** Weights of which the given share is not zero. */
+export function sparseWeights(count: number, density: number, seed: number): Float32Array {
+  const keep = random(count, seed + 1);
+  return random(count, seed).map((w, i) => (((keep[i] as number) + 1) / 2 < density ? w : 0));
+}

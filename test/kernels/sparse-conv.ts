@@ -2,7 +2,7 @@
 
 import { expect } from 'vitest';
 import type { Lanes, SegmentLayout } from '../../lib/ir/segments.ts';
-import { pack, random, run } from './harness.ts';
+import { pack, random, run, sparseWeights } from './harness.ts';
 import { type ConvShape, convolve, fromSegments, layoutOf, type Planes, toSegments } from './segments.ts';
 
 type Triple = readonly [number, number, number];
@@ -38,12 +38,6 @@ export interface ConvCase {
 
 const one: Triple = [1, 1, 1];
 const none: Triple = [0, 0, 0];
-
-/** Weights of which the given share is not zero. */
-export function sparseWeights(count: number, density: number, seed: number): Float32Array {
-  const keep = random(count, seed + 1);
-  return random(count, seed).map((w, i) => (((keep[i] as number) + 1) / 2 < density ? w : 0));
-}
 
 /** The activations of native/kernels/activation.h in double precision. */
 export function activate(kind: number, x: number, alpha: number, beta: number): number {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { native } from '../../lib/runtime/native.ts';
-import { isas, pack, run } from './harness.ts';
-import { type ConvCase, checkCase, geometry, packerParameters, parameters, sparseWeights } from './sparse-conv.ts';
+import { isas, pack, run, sparseWeights } from './harness.ts';
+import { type ConvCase, checkCase, geometry, packerParameters, parameters } from './sparse-conv.ts';
 
 const lanes44 = { images: 1, y: 4, x: 4 };
 const lanes422 = { images: 4, y: 2, x: 2 };

@@ -1,0 +1,175 @@
+/**
+ * Sparse kernels on the layers of ResNet-50 and BERT-base: microseconds on one core and the share of the multiply-add
+ * peak that the nonzeros alone reach. Usage: npm run bench:kernels -- [--density 0.1] [--only text] [--repeats 20]
+ */
+
+import { parseArgs } from 'node:util';
+import { type Lanes, rowsLayout, type SegmentLayout } from '../../lib/ir/segments.ts';
+import { native } from '../../lib/runtime/native.ts';
+import { isas, pack, random, sparseWeights, time } from '../../test/kernels/harness.ts';
+import { layoutOf } from '../../test/kernels/segments.ts';
+
+interface Layer {
+  readonly name: string;
+  readonly c: number;
+  readonly m: number;
+  readonly input: SegmentLayout;
+  readonly output: SegmentLayout;
+  readonly kernel: number;
+  readonly stride: number;
+  readonly residual: boolean;
+}
+
+const { values } = parseArgs({
+  options: {
+    density: { type: 'string', default: '0.1' },
+    only: { type: 'string', default: '' },
+    repeats: { type: 'string', default: '20' },
+    'tile-block': { type: 'string', default: '0' },
+    'column-blocks': { type: 'string', default: '0' },
+    'prefetch-output': { type: 'string', default: '' },
+  },
+});
+const density = Number(values.density);
+const repeats = Number(values.repeats);
+
+/** A convolution of `size` x `size` positions in, with the border its kernel needs. */
+function conv(
+  name: string,
+  c: number,
+  m: number,
+  size: number,
+  n: number,
+  lanes: Lanes,
+  kernel = 1,
+  stride = 1,
+): Layer {
+  const out = size / stride;
+  const output = layoutOf([n, m, 1, out, out], lanes);
+  const input = layoutOf([n, c, 1, size, size], lanes, {}, stride, stride);
+  if (kernel > 1) input.growBorders({ top: 1, bottom: 1, left: 1, right: 1 });
+  return { name, c, m, input, output, kernel, stride, residual: name.endsWith('c') };
+}
+
+function linear(name: string, c: number, m: number, rows: number): Layer {
+  const residual = name.endsWith('out') || name.endsWith('f2');
+  return { name, c, m, input: rowsLayout(rows, c), output: rowsLayout(rows, m), kernel: 1, stride: 1, residual };
+}
+
+function resnet(batch: 'batch 16' | 'batch 1'): Layer[] {
+  const large = { images: 1, y: 4, x: 4 };
+  const [n3, n4] = batch === 'batch 16' ? [4, 16] : [1, 1];
+  const third = batch === 'batch 16' ? { images: 4, y: 2, x: 2 } : { images: 1, y: 2, x: 7 };
+  const fourth = batch === 'batch 16' ? { images: 16, y: 1, x: 1 } : { images: 1, y: 7, x: 2 };
+  const stages = [
+    conv('1a', 256, 64, 56, 1, large),
+    conv('1b', 64, 64, 56, 1, large, 3),
+    conv('1c', 64, 256, 56, 1, large),
+    conv('2a', 512, 128, 28, 1, large),
+    conv('2b', 128, 128, 28, 1, large, 3),
+    conv('2b stride 2', 128, 128, 56, 1, large, 3, 2),
+    conv('2c', 128, 512, 28, 1, large),
+    conv('3a', 1024, 256, 14, n3, third),
+    conv('3b', 256, 256, 14, n3, third, 3),
+    conv('3c', 256, 1024, 14, n3, third),
+    conv('4a', 2048, 512, 7, n4, fourth),
+    conv('4b', 512, 512, 7, n4, fourth, 3),
+    conv('4c', 512, 2048, 7, n4, fourth),
+  ];
+  return stages.map((layer) => ({ ...layer, name: `resnet ${batch} ${layer.name}` }));
+}
+
+const layers = [
+  ...resnet('batch 16'),
+  ...resnet('batch 1').slice(7),
+  linear('bert qkv', 768, 2304, 128),
+  linear('bert out', 768, 768, 128),
+  linear('bert f1', 768, 3072, 128),
+  linear('bert f2', 3072, 768, 128),
+].filter((layer) => layer.name.includes(values.only));
+
+/** Floats at a 64-byte boundary, as kernels find them in a plan. */
+function aligned(count: number, from?: Float32Array): Float32Array {
+  const buffer = new Float32Array(native().alignedBuffer(count * 4));
+  if (from) buffer.set(from);
+  return buffer;
+}
+
+/** Multiply-adds a nanosecond of one core on vectors of this width, from a dense layer's sheer registers: 2 a cycle. */
+function peak(isa: string): number {
+  const lanes = isa.startsWith('avx512') ? 16 : isa === 'avx2' ? 8 : 4;
+  return 2 * lanes * 3.75;
+}
+
+function measure(isa: string, kernel: string, layer: Layer): string {
+  const { c, m, kernel: k, stride, input, output } = layer;
+  const tiles = output.tiles;
+  const weights = sparseWeights(m * c * k * k, density, 5);
+  const nonzeros = weights.reduce((sum, w) => sum + (w === 0 ? 0 : 1), 0);
+  const block = Number(values['tile-block']);
+  const prefetch = values['prefetch-output'] || (layer.name.includes('batch 1 ') ? '0' : '1');
+  const packing = pack(isa, `pack.${kernel}`, [weights, random(m)], {
+    groups: 1,
+    channels_in: c,
+    channels_out: m,
+    taps: k * k,
+    transposed: false,
+    residual: layer.residual,
+    activation: 1,
+    alpha: 0,
+    beta: 0,
+    column_blocks: Number(values['column-blocks']),
+    tiles,
+    tile_block: block,
+    prefetch_output: Number(prefetch),
+  });
+  const x = aligned(input.tiles * c * 16, random(input.tiles * c * 16));
+  const y = aligned(tiles * m * 16);
+  const pad = k > 1 ? 1 : 0;
+  const params = {
+    groups: 1,
+    channels_in: c,
+    channels_out: m,
+    in_channel: 0,
+    out_channel: 0,
+    res_channel: 0,
+    kernel_d: 1,
+    kernel_h: k,
+    kernel_w: k,
+    stride_d: 1,
+    stride_h: stride,
+    stride_w: stride,
+    dilation_d: 1,
+    dilation_h: 1,
+    dilation_w: 1,
+    pad_front: 0,
+    pad_top: pad,
+    pad_left: pad,
+    activation: 1,
+    alpha: 0,
+    beta: 0,
+    split: 0,
+    tile_block: block,
+    density,
+    in: input,
+    out: output,
+    res: layer.residual ? output : [],
+  };
+  const ns = time(isa, kernel, [x, packing, layer.residual ? y : null, y], params, repeats);
+  const share = (nonzeros * tiles * 16) / ns / peak(isa);
+  return `${(ns / 1000).toFixed(0).padStart(7)} us ${(100 * share).toFixed(0).padStart(3)} %`;
+}
+
+const columns = isas
+  .flatMap((isa) =>
+    native()
+      .kernels(isa)
+      .filter((k) => /^conv\.segments\.(sparse|packed)\.f32$/.test(k.name))
+      .map((k) => [isa, k.name] as const),
+  )
+  .filter(([isa]) => isa !== 'portable' && isa !== 'avx512vnni');
+console.log(`${''.padEnd(28)} ${columns.map(([isa, name]) => `${isa} ${name.split('.')[2]}`.padStart(16)).join('')}`);
+for (const layer of layers) {
+  const cells = columns.map(([isa, name]) => measure(isa, name, layer).padStart(16));
+  console.log(`${layer.name.padEnd(28)} ${cells.join('')}`);
+}
