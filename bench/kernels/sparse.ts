@@ -46,8 +46,8 @@ function conv(
 ): Layer {
   const out = size / stride;
   const output = layoutOf([n, m, 1, out, out], lanes);
-  const input = layoutOf([n, c, 1, size, size], lanes, {}, stride, stride);
-  if (kernel > 1) input.growBorders({ top: 1, bottom: 1, left: 1, right: 1 });
+  const borders = kernel > 1 ? { top: 1, bottom: 1, left: 1, right: 1 } : {};
+  const input = layoutOf([n, c, 1, size, size], lanes, borders, stride, stride);
   return { name, c, m, input, output, kernel, stride, residual: name.endsWith('c') };
 }
 
