@@ -5,11 +5,15 @@ import { attentionOps } from './attention.ts';
 import { binaryOps } from './binary.ts';
 import { binaryIntegerOps } from './binary-integer.ts';
 import { castOps } from './cast.ts';
+import { causalConvOps } from './causal-conv.ts';
+import { col2imOps } from './col2im.ts';
 import { comparisonOps } from './comparison.ts';
 import { constantOps } from './constant.ts';
 import { controlOps } from './control.ts';
 import { convOps } from './conv.ts';
+import { convTransposeOps } from './conv-transpose.ts';
 import { cumulativeOps } from './cumulative.ts';
+import { deformConvOps } from './deform-conv.ts';
 import { detectionOps } from './detection.ts';
 import { einsumOps } from './einsum.ts';
 import { fusedOps } from './fused.ts';
@@ -30,6 +34,7 @@ import { normOps } from './norm.ts';
 import { type OpDefinition, opKey } from './op.ts';
 import { optionalOps } from './optional.ts';
 import { poolOps } from './pool.ts';
+import { poolSpecialOps } from './pool-special.ts';
 import { quantizeOps } from './quantize.ts';
 import { randomOps } from './random.ts';
 import { recurrentOps } from './recurrent.ts';
@@ -60,6 +65,11 @@ const families: readonly (readonly OpDefinition[])[] = [
   castOps,
   constantOps,
   controlOps,
+  causalConvOps,
+  col2imOps,
+  convTransposeOps,
+  deformConvOps,
+  poolSpecialOps,
   convOps,
   cumulativeOps,
   detectionOps,

@@ -1,0 +1,158 @@
+/** Transposed convolution: every input element spreads its kernel over the output. */
+
+import { tensorType } from '../ir/graph.ts';
+import { type Dim, type Shape, shapeText, sizeOf } from '../ir/shape.ts';
+import { fromNumbers, type HostTensor, toNumbers } from '../ir/tensor.ts';
+import { checkBias, convAttributes, filledWithBias, kernelOf } from './conv.ts';
+import { defineOp, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
+import { forEachTap, perAxis, readWindow, span, type Window, type WindowAttributes } from './window.ts';
+
+interface TransposedAttributes extends WindowAttributes {
+  readonly outputPadding: readonly number[];
+  /** Spatial sizes that the node asks for. */
+  readonly outputShape: readonly number[] | undefined;
+}
+
+function readTransposed(ctx: NodeReader, rank: number, kernel: readonly number[]): TransposedAttributes {
+  const w = readWindow(ctx, rank, kernel);
+  const asked = ctx.ints('output_shape', []);
+  if (asked.length !== 0 && asked.length !== rank && asked.length !== rank + 2) {
+    throw ctx.error(`"output_shape" has ${asked.length} entries, expected ${rank}`);
+  }
+  if (asked.some((size) => size < 0)) throw ctx.error(`"output_shape" is [${asked.join(',')}], expected sizes`);
+  return {
+    ...w,
+    outputPadding: perAxis(ctx, 'output_padding', rank, 0, 0),
+    outputShape: asked.length ? asked.slice(-rank) : undefined,
+  };
+}
+
+/** Size and beginning padding of the output along spatial axis `i` for an input of `size`. */
+function outputAxis(
+  ctx: NodeReader,
+  w: TransposedAttributes,
+  i: number,
+  size: number,
+): { size: number; begin: number } {
+  const full = size === 0 ? 0 : w.strides[i] * (size - 1) + w.outputPadding[i] + span(w, i);
+  const same = w.autoPad === 'SAME_UPPER' || w.autoPad === 'SAME_LOWER';
+  const asked = w.outputShape?.[i] ?? (same ? size * w.strides[i] : undefined);
+  if (asked === undefined) {
+    const [begin, end] = w.autoPad === 'VALID' ? [0, 0] : [w.pads[i], w.pads[w.kernel.length + i]];
+    const result = full - begin - end;
+    if (result < 0) throw ctx.error(`spatial axis ${i} of the output would have size ${result}`);
+    return { size: result, begin };
+  }
+  const total = Math.max(full - asked, 0);
+  const small = Math.floor(total / 2);
+  return { size: asked, begin: w.autoPad === 'SAME_UPPER' ? small : total - small };
+}
+
+function checkTransposed(ctx: NodeReader, x: Shape, weight: Shape, bias: Shape | undefined): Dim {
+  const group = ctx.int('group', 1);
+  if (x.length < 3) throw ctx.error(`input 0 is ${shapeText(x)}, expected batch, channels and spatial axes`);
+  if (weight.length !== x.length) {
+    throw ctx.error(`the weight ${shapeText(weight)} has another rank than the input ${shapeText(x)}`);
+  }
+  if (group < 1) throw ctx.error(`"group" is ${group}, expected at least 1`);
+  const [channels, perGroup] = weight;
+  if (typeof x[1] === 'number' && typeof channels === 'number' && x[1] !== channels) {
+    throw ctx.error(`the input has ${x[1]} channels, the weight ${shapeText(weight)} expects ${channels}`);
+  }
+  if (typeof channels === 'number' && channels % group !== 0) {
+    throw ctx.error(`${channels} channels cannot be dealt to ${group} groups`);
+  }
+  const outputs = typeof perGroup === 'number' ? perGroup * group : null;
+  checkBias(ctx, bias, outputs);
+  return outputs;
+}
+
+function transposedShape(
+  ctx: NodeReader,
+  x: Shape | undefined,
+  weight: Shape | undefined,
+  bias: Shape | undefined,
+): Dim[] | undefined {
+  if (!x) return undefined;
+  const outputs = weight ? checkTransposed(ctx, x, weight, bias) : null;
+  const kernel = kernelOf(ctx, weight);
+  const spatial = x.slice(2);
+  if (!kernel) return [x[0], outputs, ...spatial.map(() => null)];
+  const w = readTransposed(ctx, spatial.length, kernel);
+  const sizes = spatial.map((dim, i) =>
+    typeof dim === 'number' ? outputAxis(ctx, w, i, dim).size : (w.outputShape?.[i] ?? null),
+  );
+  return [x[0], outputs, ...sizes];
+}
+
+function transposedReference(ctx: ReferenceContext): HostTensor[] {
+  const x = ctx.tensor(0);
+  const weight = ctx.tensor(1);
+  const bias = ctx.optional(2);
+  const outputs = checkTransposed(ctx, x.dims, weight.dims, bias?.dims) as number;
+  const input = x.dims.slice(2);
+  const w = readTransposed(ctx, input.length, weight.dims.slice(2));
+  const axes = input.map((size, i) => outputAxis(ctx, w, i, size));
+  // The forward convolution whose output is x sees y.
+  const window: Window = {
+    input: axes.map((axis) => axis.size),
+    output: input,
+    kernel: w.kernel,
+    strides: w.strides,
+    dilations: w.dilations,
+    begin: axes.map((axis) => axis.begin),
+    end: axes.map(() => 0),
+  };
+  const dims = [x.dims[0], outputs, ...window.input];
+  const y = filledWithBias(dims, bias);
+  spread(window, x.dims, outputs, ctx.int('group', 1), toNumbers(x), toNumbers(weight), y);
+  return [fromNumbers(x.dtype, dims, y)];
+}
+
+function spread(
+  window: Window,
+  [batch, channels]: readonly number[],
+  outputs: number,
+  group: number,
+  x: Float64Array,
+  weight: Float64Array,
+  y: Float64Array,
+): void {
+  const perGroup = channels / group;
+  const outPerGroup = outputs / group;
+  const inPlane = sizeOf(window.output);
+  const outPlane = sizeOf(window.input);
+  const taps = sizeOf(window.kernel);
+  forEachTap(window, (tap, { count, source, target, length, step }) => {
+    for (let n = 0; n < batch; n++) {
+      for (let m = 0; m < outputs; m++) {
+        const to = (n * outputs + m) * outPlane;
+        const first = Math.floor(m / outPerGroup) * perGroup;
+        for (let c = first; c < first + perGroup; c++) {
+          const w = weight[(c * outPerGroup + (m % outPerGroup)) * taps + tap];
+          const from = (n * channels + c) * inPlane;
+          for (let r = 0; r < count; r++) {
+            const end = from + target[r] + length[r];
+            let at = to + source[r];
+            for (let i = from + target[r]; i < end; i++) {
+              y[at] += w * x[i];
+              at += step;
+            }
+          }
+        }
+      }
+    }
+  });
+}
+
+export const convTransposeOps: readonly OpDefinition[] = [
+  defineOp({
+    name: 'ConvTranspose',
+    since: [1, 11, 22],
+    inputs: [2, 3],
+    outputs: [1, 1],
+    attributes: { ...convAttributes, output_padding: 'ints', output_shape: 'ints' },
+    infer: (ctx) => [tensorType(ctx.dtype(0), transposedShape(ctx, ctx.shape(0), ctx.shape(1), ctx.shape(2)))],
+    reference: transposedReference,
+  }),
+];
