@@ -142,12 +142,6 @@ function convReference(ctx: ReferenceContext): HostTensor[] {
   return [fromNumbers(x.dtype, p.dims, y)];
 }
 
-/** Strides of a two-dimensional window over the last two axes; 1 for an axis that is not there. */
-export function strides2d(ctx: NodeReader): readonly [number, number] {
-  const strides = ctx.ints('strides', []);
-  return [strides.at(-2) ?? 1, strides.at(-1) ?? 1];
-}
-
 export const convOps: readonly OpDefinition[] = [
   defineOp({
     name: 'Conv',
@@ -155,7 +149,6 @@ export const convOps: readonly OpDefinition[] = [
     inputs: [2, 3],
     outputs: [1, 1],
     attributes: convAttributes,
-    windowStrides: strides2d,
     infer: (ctx) => [tensorType(ctx.dtype(0), convShape(ctx, ctx.shape(0), ctx.shape(1), ctx.shape(2)))],
     reference: convReference,
   }),

@@ -4,7 +4,6 @@ import { dtypeInfo } from '../ir/dtype.ts';
 import { tensorType, type ValueType } from '../ir/graph.ts';
 import { type Dim, type Shape, shapeText, sizeOf, stridesOf } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, tensor, toNumbers } from '../ir/tensor.ts';
-import { strides2d } from './conv.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 import {
   forEachTap,
@@ -191,7 +190,6 @@ function pool(
     inputs: [1, 1],
     outputs: [1, name === 'MaxPool' ? 2 : 1],
     attributes: { ...windowAttributes, ceil_mode: 'int', ...attributes },
-    windowStrides: strides2d,
     infer: name === 'MaxPool' ? maxPoolInfer : (ctx) => [tensorType(ctx.dtype(0), poolShape(ctx, ctx.shape(0)))],
     reference,
   });
