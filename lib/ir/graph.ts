@@ -87,6 +87,8 @@ export interface Graph {
   nodes: Node[];
   /** For a body: its own values that stand for values of the enclosing graph. */
   captures: Capture[];
+  /** Contents of inputs that a caller may leave out. */
+  defaults?: ReadonlyMap<Value, HostTensor>;
 }
 
 /** `inner` in a body stands for `outer` of the enclosing graph. */

@@ -68,7 +68,7 @@ export function runNode(
 export function interpret(graph: Graph, feeds: readonly HostValue[], outer: Bindings = new Map()): HostValue[] {
   const bound = new Map<Value, HostValue>();
   graph.inputs.forEach((input, i) => {
-    const feed = feeds[i] ?? input.constant;
+    const feed = feeds[i] ?? graph.defaults?.get(input);
     if (!feed) throw new RunError(`graph "${graph.name}": input "${input.name}" has no value`, { input: input.name });
     bound.set(input, feed);
   });

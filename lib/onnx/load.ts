@@ -1,0 +1,37 @@
+/** Loads a model from a file or from bytes. */
+
+import { ModelFormatError } from '../errors.ts';
+import type { Model } from '../ir/model.ts';
+import { decodeModel } from './decode.ts';
+import { ExternalFiles, type FileReader, readFileRange } from './external-data.ts';
+import { importModel } from './import.ts';
+
+export interface LoadOptions {
+  /** Reads files; the runtime maps them instead of copying. */
+  readonly files?: FileReader;
+  /** External data of a model from bytes: contents by location. */
+  readonly externalData?: ReadonlyMap<string, Uint8Array>;
+}
+
+/** Loads and imports a model. `source` is a path or the bytes of the file, which must not change afterwards. */
+export function loadModel(source: string | Uint8Array, options: LoadOptions = {}): Model {
+  const files = options.files ?? readFileRange;
+  if (typeof source !== 'string') {
+    const external = new ExternalFiles(undefined, files, options.externalData);
+    return importModel(decodeModel(source), external.read);
+  }
+  const external = new ExternalFiles(source, files, options.externalData);
+  return importModel(decodeModel(readModelFile(source, files)), external.read);
+}
+
+function readModelFile(path: string, files: FileReader): Uint8Array {
+  try {
+    return files(path);
+  } catch (cause) {
+    throw new ModelFormatError(
+      `cannot read the model file "${path}": ${(cause as Error).message}`,
+      { path },
+      { cause },
+    );
+  }
+}
