@@ -1,9 +1,22 @@
 import { describe, expect, it } from 'vitest';
 import { SegmentLayout } from '../../lib/ir/segments.ts';
 import { isas, random, run } from './harness.ts';
-import { difference, floatsOf, layoutOf, sampleMaps, toPlanes, toSegments } from './segment-maps.ts';
+import { difference, sampleMaps } from './segment-maps.ts';
+import { eachLane, fromSegments, layoutOf, toSegments } from './segments.ts';
 
 const border = { front: 1, back: 1, top: 2, bottom: 1, left: 1, right: 3 };
+
+const floatsOf = (layout: SegmentLayout): number => layout.tiles * layout.size.c * 16;
+
+/** [N, C, D, H, W] in the layout; border tiles hold 777 unless `borders`. */
+function place(planes: Float32Array, layout: SegmentLayout, fill: number, borders: boolean): Float32Array {
+  const { n, c, d, h, w } = layout.size;
+  const lines = toSegments({ dims: [n, c, d, h, w], data: planes }, layout, fill);
+  eachLane(layout, (tile, lane, _, interior) => {
+    for (let k = 0; k < c && !interior && !borders; k++) lines[(tile * c + k) * 16 + lane] = 777;
+  });
+  return lines;
+}
 
 /** [N, C, P] to [N, P, C]. */
 function toRows(planes: Float32Array, n: number, c: number): Float32Array {
@@ -30,18 +43,21 @@ function slice(planes: Float32Array, n: number, c: number, from: number, count: 
 const bits = (x: Float32Array) => new Uint32Array(x.buffer, x.byteOffset, x.length);
 
 describe.each(isas)('segments on %s', (isa) => {
-  for (const { size, lanes } of sampleMaps) {
-    const label = `${size.n} of ${size.d}x${size.h}x${size.w} in ${lanes.images}x${lanes.y}x${lanes.x}`;
+  for (const {
+    size: [n, d, h, w],
+    lanes,
+  } of sampleMaps) {
+    const label = `${n} of ${d}x${h}x${w} in ${lanes.images}x${lanes.y}x${lanes.x}`;
     it(`transfers ${label}`, () => {
       for (const [c, channel, channels] of [
         [1, 0, 1],
         [40, 3, 33],
       ] as const) {
-        const layout = layoutOf({ ...size, c }, lanes, { top: 1, left: 2 });
-        const all = random(size.n * c * size.d * size.h * size.w, c);
-        const wanted = toSegments(all, layout, 0, false);
-        const planes = slice(all, size.n, c, channel, channels);
-        const rows = toRows(planes, size.n, channels);
+        const layout = layoutOf([n, c, d, h, w], lanes, { top: 1, left: 2 });
+        const all = random(n * c * d * h * w, c);
+        const wanted = place(all, layout, 0, false);
+        const planes = slice(all, n, c, channel, channels);
+        const rows = toRows(planes, n, channels);
         // Unaligned views: callers' tensors lie anywhere.
         const odd = (x: Float32Array) => {
           const view = new Float32Array(x.length + 1).subarray(1);
@@ -75,17 +91,17 @@ describe.each(isas)('segments on %s', (isa) => {
 
     it(`fills borders of ${label}`, () => {
       for (const c of [1, 6]) {
-        const layout = layoutOf({ ...size, c }, lanes, border);
-        const planes = random(size.n * c * size.d * size.h * size.w, 7);
+        const layout = layoutOf([n, c, d, h, w], lanes, border);
+        const planes = random(n * c * d * h * w, 7);
         for (const parts of [1, 3]) {
-          const lines = toSegments(planes, layout, Number.NaN, false);
+          const lines = place(planes, layout, Number.NaN, false);
           run(isa, 'segments.border', [lines], { channel: 0, channels: c, fill: -0.5, map: layout }, parts);
-          expect(difference(lines, toSegments(planes, layout, -0.5))).toBeUndefined();
+          expect(difference(lines, place(planes, layout, -0.5, true))).toBeUndefined();
         }
-        const lines = toSegments(planes, layout, Number.NaN, false);
+        const lines = place(planes, layout, Number.NaN, false);
         const before = lines.slice();
         run(isa, 'segments.border', [lines], { channel: c - 1, channels: 1, fill: 2, map: layout });
-        const wanted = toSegments(planes, layout, 2);
+        const wanted = place(planes, layout, 2, true);
         wanted.forEach((_, i) => {
           if (Math.floor(i / 16) % c !== c - 1) wanted[i] = before[i]!;
         });
@@ -95,9 +111,9 @@ describe.each(isas)('segments on %s', (isa) => {
 
     it(`converts ${label}`, () => {
       const c = 5;
-      const from = layoutOf({ ...size, c }, lanes, { top: 1, right: 1 });
-      const planes = random(size.n * c * size.d * size.h * size.w, 9);
-      const source = toSegments(planes, from, Number.NaN);
+      const from = layoutOf([n, c, d, h, w], lanes, { top: 1, right: 1 });
+      const planes = random(n * c * d * h * w, 9);
+      const source = place(planes, from, Number.NaN, true);
       for (const target of [
         lanes,
         { images: 4, y: 2, x: 2 },
@@ -106,22 +122,22 @@ describe.each(isas)('segments on %s', (isa) => {
         { images: 16, y: 1, x: 1 },
         { images: 1, y: 1, x: 1 },
       ]) {
-        const to = layoutOf({ ...size, c: 7 }, target, border, 2);
+        const to = layoutOf([n, 7, d, h, w], target, border, 2, 2);
         for (const borders of [0, 1]) {
           const lines = new Float32Array(floatsOf(to)).fill(777);
           const params = { from_channel: 1, to_channel: 3, channels: 4, borders, fill: 3, from, to };
           run(isa, 'segments.convert', [source, lines], params, 1 + borders);
           const moved = new Float32Array((planes.length / 5) * 7);
-          const positions = planes.length / 5 / size.n;
-          for (let n = 0; n < size.n; n++) {
+          const positions = planes.length / 5 / n;
+          for (let item = 0; item < n; item++) {
             moved.set(
-              slice(planes, size.n, c, 1, 4)
-                .subarray(n * 4 * positions)
+              slice(planes, n, c, 1, 4)
+                .subarray(item * 4 * positions)
                 .subarray(0, 4 * positions),
-              (n * 7 + 3) * positions,
+              (item * 7 + 3) * positions,
             );
           }
-          const wanted = toSegments(moved, to, 3, borders === 1);
+          const wanted = place(moved, to, 3, borders === 1);
           wanted.forEach((_, i) => {
             if (Math.floor(i / 16) % 7 < 3) wanted[i] = 777;
           });
@@ -132,10 +148,9 @@ describe.each(isas)('segments on %s', (isa) => {
   }
 
   it('moves bytes as quads of channels', () => {
-    const size = { n: 2, c: 2, d: 1, h: 5, w: 9 };
-    const from = layoutOf(size, { images: 1, y: 4, x: 4 }, { top: 1 });
+    const from = layoutOf([2, 2, 1, 5, 9], { images: 1, y: 4, x: 4 }, { top: 1 });
     const quads = from.withChannels(8).withBorders({ top: 1 });
-    const source = toSegments(random(size.n * size.c * 45, 3), from, 5, false);
+    const source = place(random(180, 3), from, 5, false);
     const fill = 131;
     const word = new Float32Array(new Uint8Array([fill, fill, fill, fill]).buffer)[0]!;
     const border = source.slice();
@@ -144,8 +159,8 @@ describe.each(isas)('segments on %s', (isa) => {
     run(isa, 'segments.border.u8', [new Uint8Array(bytes.buffer)], { channel: 0, channels: 8, fill, map: quads });
     expect(bits(bytes)).toEqual(bits(border));
 
-    const to = layoutOf(size, { images: 2, y: 2, x: 4 }, { left: 1 });
-    const toQuads = layoutOf({ ...size, c: 7 }, { images: 2, y: 2, x: 4 }, { left: 1 });
+    const to = layoutOf([2, 2, 1, 5, 9], { images: 2, y: 2, x: 4 }, { left: 1 });
+    const toQuads = layoutOf([2, 7, 1, 5, 9], { images: 2, y: 2, x: 4 }, { left: 1 });
     const floats = new Float32Array(floatsOf(to));
     const params = { from_channel: 0, to_channel: 0, borders: 1 };
     run(isa, 'segments.convert', [source, floats], { ...params, channels: 2, fill: word, from, to });
@@ -157,7 +172,7 @@ describe.each(isas)('segments on %s', (isa) => {
   });
 
   it('refuses maps and buffers that do not fit', () => {
-    const map = layoutOf({ n: 1, c: 2, d: 1, h: 4, w: 4 }, { images: 1, y: 4, x: 4 });
+    const map = layoutOf([1, 2, 1, 4, 4], { images: 1, y: 4, x: 4 });
     const planes = new Float32Array(32);
     const lines = new Float32Array(floatsOf(map));
     const params = { channel: 0, channels: 2, map };
@@ -168,6 +183,6 @@ describe.each(isas)('segments on %s', (isa) => {
     );
     const short = new SegmentLayout('planes', { n: 1, c: 2, d: 1, h: 9, w: 4 }, { images: 1, y: 4, x: 4 }, 2, 1);
     expect(() => run(isa, 'segments.to_rows', [lines, planes], { ...params, map: short })).toThrow(/legal map/);
-    expect(toPlanes(toSegments(planes, map), map)).toEqual(planes);
+    expect(fromSegments(place(planes, map, 0, true), map)).toEqual(planes);
   });
 });

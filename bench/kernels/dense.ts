@@ -1,0 +1,76 @@
+/**
+ * Dense convolutions in the segment layout, layer by layer: time and share of the multiply-add peak on one core.
+ * Usage: node bench/kernels/dense.ts [isa] [batch]
+ */
+
+import type { Lanes, SegmentLayout } from '../../lib/ir/segments.ts';
+import { isas, pack, random } from '../../test/kernels/harness.ts';
+import { type Triple, windowLayouts, windowParams } from '../../test/kernels/windows.ts';
+import { alignedFloats, fmaPeak, measure } from './measure.ts';
+
+interface Layer {
+  readonly name: string;
+  readonly c: number;
+  readonly m: number;
+  /** Height and width of the input. */
+  readonly size: number;
+  readonly kernel: number;
+  readonly stride: number;
+  readonly residual?: boolean;
+}
+
+const layers: readonly Layer[] = [
+  { name: 'conv1', c: 3, m: 64, size: 224, kernel: 7, stride: 2 },
+  { name: 'stage 1 a', c: 256, m: 64, size: 56, kernel: 1, stride: 1 },
+  { name: 'stage 1 b', c: 64, m: 64, size: 56, kernel: 3, stride: 1 },
+  { name: 'stage 1 c', c: 64, m: 256, size: 56, kernel: 1, stride: 1, residual: true },
+  { name: 'stage 2 entry', c: 128, m: 128, size: 56, kernel: 3, stride: 2 },
+  { name: 'stage 2 shortcut', c: 256, m: 512, size: 56, kernel: 1, stride: 2 },
+  { name: 'stage 2 a', c: 512, m: 128, size: 28, kernel: 1, stride: 1 },
+  { name: 'stage 2 b', c: 128, m: 128, size: 28, kernel: 3, stride: 1 },
+  { name: 'stage 2 c', c: 128, m: 512, size: 28, kernel: 1, stride: 1, residual: true },
+  { name: 'stage 3 a', c: 1024, m: 256, size: 14, kernel: 1, stride: 1 },
+  { name: 'stage 3 b', c: 256, m: 256, size: 14, kernel: 3, stride: 1 },
+  { name: 'stage 3 c', c: 256, m: 1024, size: 14, kernel: 1, stride: 1, residual: true },
+  { name: 'stage 4 a', c: 2048, m: 512, size: 7, kernel: 1, stride: 1 },
+  { name: 'stage 4 b', c: 512, m: 512, size: 7, kernel: 3, stride: 1 },
+  { name: 'stage 4 c', c: 512, m: 2048, size: 7, kernel: 1, stride: 1, residual: true },
+];
+
+function lanesFor(size: number, batch: number): Lanes {
+  if (size >= 28) return { images: 1, y: 4, x: 4 };
+  if (size >= 14) return batch >= 4 ? { images: 4, y: 2, x: 2 } : { images: 1, y: 2, x: 7 };
+  return batch >= 16 ? { images: 16, y: 1, x: 1 } : { images: 1, y: 7, x: 2 };
+}
+
+const isa = process.argv[2] ?? isas[isas.length - 1]!;
+const batch = Number(process.argv[3] ?? 1);
+console.log(`${isa}, batch ${batch}, peak ${fmaPeak(isa).toFixed(1)} multiply-adds a nanosecond`);
+let total = 0;
+let ideal = 0;
+for (const layer of layers) {
+  const { kernel: k, stride: s } = layer;
+  const triple = (v: number): Triple => [1, v, v];
+  const window = { kernel: triple(k), stride: triple(s), dilation: triple(1), pad: [0, k >> 1, k >> 1] as const };
+  const lanes = lanesFor(layer.size / s, batch);
+  const [input, output] = windowLayouts({ n: batch, size: triple(layer.size), lanes, ...window }, layer.c, layer.m);
+  const bare = output.withChannels(layer.m);
+  const floats = (layout: SegmentLayout) => alignedFloats(layout.tiles * layout.size.c * 16);
+  const sizes = { groups: 1, channels_in: layer.c, channels_out: layer.m };
+  const weights = random(layer.m * layer.c * k * k);
+  const packed = pack(isa, 'pack.conv.segments.dense.f32', [weights, null], { ...sizes, taps: k * k, transposed: 0 });
+  const y = floats(bare);
+  const offsets = { in_channel: 0, out_channel: 0, res_channel: 0 };
+  const rest = { activation: 1, alpha: 0, beta: 0, split: 0, tile_block: Number(process.argv[4] ?? 0) };
+  const maps = { in: input, out: bare, res: layer.residual ? bare : [] };
+  const params = { ...sizes, ...offsets, ...windowParams(window), ...rest, ...maps };
+  const tiles = bare.tiles;
+  const macs = tiles * 16 * layer.m * layer.c * k * k;
+  const operands = [floats(input), packed, layer.residual ? y : null, y];
+  const { ns, share } = measure(isa, 'conv.segments.dense.f32', operands, params, macs);
+  total += ns;
+  ideal += ns * share;
+  const us = (ns / 1000).toFixed(0).padStart(7);
+  console.log(`${layer.name.padEnd(18)} ${String(tiles).padStart(5)} tiles ${us} us  ${(share * 100).toFixed(0)} %`);
+}
+console.log(`together ${(total / 1e6).toFixed(2)} ms, ${((ideal / total) * 100).toFixed(0)} % of peak`);

@@ -1,0 +1,119 @@
+// The inner kernel of dense convolutions and linear layers over segment maps: R output channels of T tiles in
+// registers, one broadcast weight and T input lines a step.
+#pragma once
+#include "simd/line.h"
+
+/// Register arrays live in registers only where the loops over them are unrolled.
+#define FILIGREE_UNROLL _Pragma("GCC unroll 32")
+
+namespace filigree {
+namespace FILIGREE_ISA {
+namespace {
+
+// Two lines a weight make the loop FMA-bound with room for loads; 28 accumulators, 2 inputs and a weight fill 32
+// registers. Few output channels (narrow groups) take more tiles instead, to keep the FMA units busy.
+#if defined(FILIGREE_AVX512)
+constexpr int kDenseRows = 14, kDenseTiles = 2, kNarrowRows = 6, kNarrowTiles = 4;
+#elif defined(FILIGREE_AVX2)
+constexpr int kDenseRows = 6, kDenseTiles = 1, kNarrowRows = 2, kNarrowTiles = 2;
+#else
+constexpr int kDenseRows = 3, kDenseTiles = 1, kNarrowRows = 0, kNarrowTiles = 1;
+#endif
+
+/// Where the inputs of a tile lie: a box of taps, `step` floats apart along each axis, each with `channels` lines.
+struct DenseTaps {
+  int64_t count[3], step[3];
+  int64_t channels;
+};
+
+/// One pass over some channels: weights [tap][channel][R]. The first pass starts from bias and residual, later ones
+/// from the output; the last clamps.
+struct DensePass {
+  const float* weights;
+  const float* bias;
+  bool first, last;
+  float low, high;
+};
+
+/// Lines of T tiles, at the pass's first input channel and the group's first output channel.
+struct DenseAt {
+  const float* x[4];
+  float* y[4];
+  /// Null where there is none.
+  const float* residual[4];
+};
+
+template <int R, int T>
+FILIGREE_INLINE void startTile(const DensePass& pass, const DenseAt& at, F32 (&acc)[R][T * kLineVectors]) {
+  FILIGREE_UNROLL
+  for (int r = 0; r < R; r++) {
+    FILIGREE_UNROLL
+    for (int v = 0; v < T * kLineVectors; v++) {
+      const int64_t offset = r * kLine + v % kLineVectors * kLanes;
+      const int t = v / kLineVectors;
+      if (!pass.first) {
+        acc[r][v] = load(at.y[t] + offset);
+      } else {
+        acc[r][v] = set1(pass.bias[r]);
+        if (at.residual[t]) acc[r][v] += load(at.residual[t] + offset);
+      }
+    }
+  }
+}
+
+/// One pass for R output channels of T tiles.
+template <int R, int T>
+__attribute__((noinline)) void denseTile(const DenseTaps& taps, const DensePass& pass, const DenseAt& at) {
+  constexpr int V = T * kLineVectors;
+  F32 acc[R][V];
+  startTile<R, T>(pass, at, acc);
+  const float* w = pass.weights;
+  for (int64_t d = 0; d < taps.count[0]; d++) {
+    for (int64_t h = 0; h < taps.count[1]; h++) {
+      int64_t offset = d * taps.step[0] + h * taps.step[1];
+      for (int64_t i = 0; i < taps.count[2]; i++, offset += taps.step[2]) {
+        const float* x[T];
+        FILIGREE_UNROLL
+        for (int t = 0; t < T; t++) x[t] = at.x[t] + offset;
+        for (int64_t c = 0; c < taps.channels; c++, w += R) {
+          F32 lines[V];
+          FILIGREE_UNROLL
+          for (int v = 0; v < V; v++) lines[v] = load(x[v / kLineVectors] + c * kLine + v % kLineVectors * kLanes);
+          FILIGREE_UNROLL
+          for (int r = 0; r < R; r++) {
+            const F32 weight = set1(w[r]);
+            FILIGREE_UNROLL
+            for (int v = 0; v < V; v++) acc[r][v] = fma(lines[v], weight, acc[r][v]);
+          }
+        }
+      }
+    }
+  }
+  const F32 low = set1(pass.low), high = set1(pass.high);
+  FILIGREE_UNROLL
+  for (int r = 0; r < R; r++) {
+    FILIGREE_UNROLL
+    for (int v = 0; v < V; v++) {
+      float* const to = at.y[v / kLineVectors] + r * kLine + v % kLineVectors * kLanes;
+      store(to, pass.last ? min(high, max(low, acc[r][v])) : acc[r][v]);
+    }
+  }
+}
+
+typedef void (*DenseTile)(const DenseTaps&, const DensePass&, const DenseAt&);
+
+template <int T, int R>
+FILIGREE_INLINE DenseTile denseTileOf(int64_t rows) {
+  if constexpr (R <= 1) {
+    return denseTile<1, T>;
+  } else {
+    return rows == R ? denseTile<R, T> : denseTileOf<T, R - 1>(rows);
+  }
+}
+
+/// Tiles that run together for a group of `rows` output channels.
+FILIGREE_INLINE int64_t denseTilesFor(int64_t rows) { return rows <= kNarrowRows ? kNarrowTiles : kDenseTiles; }
+
+}  // namespace
+}  // namespace FILIGREE_ISA
+}  // namespace filigree
