@@ -5,10 +5,10 @@ import { tensorType } from '../ir/graph.ts';
 import { type Shape, shapeText, sizeOf } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, tensor, toNumbers } from '../ir/tensor.ts';
 import { defineOp, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
-import { forEachTap, makeWindow, perAxis, type Window, type WindowAttributes } from './window.ts';
+import { forEachTap, makeWindow, perAxis, type SpatialWindow, type WindowAttributes } from './window.ts';
 
 /** The window that would make the columns from the image. */
-function blockWindow(ctx: NodeReader, image: readonly number[], block: readonly number[]): Window {
+function blockWindow(ctx: NodeReader, image: readonly number[], block: readonly number[]): SpatialWindow {
   const rank = image.length;
   if (block.length !== rank) throw ctx.error(`image_shape has ${rank} entries, block_shape has ${block.length}`);
   if (image.some((n) => n < 0) || block.some((n) => n < 1)) {
@@ -48,7 +48,7 @@ function imageShape(
 
 /** Both arrays hold doubles, or both bigints. */
 function addColumns(
-  window: Window,
+  window: SpatialWindow,
   planes: number,
   x: Float64Array,
   y: Float64Array,

@@ -5,7 +5,7 @@ import { type Dim, type Shape, shapeText, sizeOf } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, toNumbers } from '../ir/tensor.ts';
 import { checkBias, convAttributes, filledWithBias, kernelOf } from './conv.ts';
 import { defineOp, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
-import { forEachTap, perAxis, readWindow, span, type Window, type WindowAttributes } from './window.ts';
+import { forEachTap, perAxis, readWindow, type SpatialWindow, span, type WindowAttributes } from './window.ts';
 
 interface TransposedAttributes extends WindowAttributes {
   readonly outputPadding: readonly number[];
@@ -94,7 +94,7 @@ function transposedReference(ctx: ReferenceContext): HostTensor[] {
   const w = readTransposed(ctx, input.length, weight.dims.slice(2));
   const axes = input.map((size, i) => outputAxis(ctx, w, i, size));
   // The forward convolution whose output is x sees y.
-  const window: Window = {
+  const window: SpatialWindow = {
     input: axes.map((axis) => axis.size),
     output: input,
     kernel: w.kernel,
@@ -110,7 +110,7 @@ function transposedReference(ctx: ReferenceContext): HostTensor[] {
 }
 
 function spread(
-  window: Window,
+  window: SpatialWindow,
   [batch, channels]: readonly number[],
   outputs: number,
   group: number,

@@ -7,8 +7,9 @@ import { defineOp, type NodeReader, type OpDefinition, type ReferenceContext } f
 import {
   forEachTap,
   makeWindow,
+  mapWindow,
   readWindow,
-  type Window,
+  type SpatialWindow,
   type WindowAttributes,
   windowAttributes,
   windowDims,
@@ -72,7 +73,7 @@ export interface ConvProblem {
   readonly channels: number;
   readonly outputs: number;
   readonly group: number;
-  readonly window: Window;
+  readonly window: SpatialWindow;
   readonly attributes: WindowAttributes;
   readonly dims: readonly number[];
 }
@@ -151,5 +152,6 @@ export const convOps: readonly OpDefinition[] = [
     attributes: convAttributes,
     infer: (ctx) => [tensorType(ctx.dtype(0), convShape(ctx, ctx.shape(0), ctx.shape(1), ctx.shape(2)))],
     reference: convReference,
+    window: (ctx, dims) => mapWindow(convProblem(ctx, dims(0), dims(1)).window),
   }),
 ];

@@ -8,9 +8,10 @@ import { defineOp, type InferContext, type NodeReader, type OpDefinition, type R
 import {
   forEachTap,
   makeWindow,
+  mapWindow,
   outerProduct,
   readWindow,
-  type Window,
+  type SpatialWindow,
   windowAttributes,
   windowDims,
 } from './window.ts';
@@ -27,13 +28,13 @@ function poolShape(ctx: NodeReader, x: Shape | undefined): Dim[] | undefined {
 }
 
 /** The window of a pool over concrete dims. */
-export function poolWindow(ctx: NodeReader, dims: readonly number[]): Window {
+export function poolWindow(ctx: NodeReader, dims: readonly number[]): SpatialWindow {
   const spatial = spatialOf(ctx, dims) as number[];
   return makeWindow(ctx, readWindow(ctx, spatial.length, undefined), spatial);
 }
 
 /** Elements of the padded input (`padded`) or of the input alone that each output's window covers. */
-function windowCounts(w: Window, padded: boolean): Float64Array {
+function windowCounts(w: SpatialWindow, padded: boolean): Float64Array {
   return outerProduct(
     w.output.map((outputs, i) => {
       const low = padded ? -w.begin[i] : 0;
@@ -49,7 +50,7 @@ function windowCounts(w: Window, padded: boolean): Float64Array {
 }
 
 /** Sums f of the inputs in every window. */
-function windowSums(w: Window, planes: number, x: Float64Array): Float64Array {
+function windowSums(w: SpatialWindow, planes: number, x: Float64Array): Float64Array {
   const inPlane = sizeOf(w.input);
   const outPlane = sizeOf(w.output);
   const y = new Float64Array(planes * outPlane);
@@ -115,7 +116,7 @@ function lowest(t: HostTensor): number {
 }
 
 /** Largest element of every window, and its position in the plane (-1 where the window sees none). */
-function windowMaxima(w: Window, planes: number, x: Float64Array, least: number): [Float64Array, Int32Array] {
+function windowMaxima(w: SpatialWindow, planes: number, x: Float64Array, least: number): [Float64Array, Int32Array] {
   const inPlane = sizeOf(w.input);
   const outPlane = sizeOf(w.output);
   const y = new Float64Array(planes * outPlane).fill(least);
@@ -141,7 +142,7 @@ function windowMaxima(w: Window, planes: number, x: Float64Array, least: number)
 }
 
 /** Positions in the whole input, its planes read by rows or (`storage_order` 1) by columns. */
-function flatIndices(w: Window, planes: number, index: Int32Array, columns: boolean): BigInt64Array {
+function flatIndices(w: SpatialWindow, planes: number, index: Int32Array, columns: boolean): BigInt64Array {
   const inPlane = sizeOf(w.input);
   const outPlane = sizeOf(w.output);
   const own = stridesOf(w.input);
@@ -192,6 +193,7 @@ function pool(
     attributes: { ...windowAttributes, ceil_mode: 'int', ...attributes },
     infer: name === 'MaxPool' ? maxPoolInfer : (ctx) => [tensorType(ctx.dtype(0), poolShape(ctx, ctx.shape(0)))],
     reference,
+    window: (ctx, dims) => mapWindow(poolWindow(ctx, dims(0))),
   });
 }
 

@@ -1,6 +1,7 @@
 /** Geometry of windowed operators: convolutions, pools and their inverses, for any number of spatial axes. */
 
 import type { AttributeType } from '../ir/graph.ts';
+import type { Window } from '../ir/segments.ts';
 import type { Dim, Shape } from '../ir/shape.ts';
 import type { NodeReader } from './op.ts';
 
@@ -14,7 +15,7 @@ export const windowAttributes = {
 } as const satisfies Record<string, AttributeType>;
 
 /** A sliding window over the spatial axes of `input`: one entry an axis everywhere. */
-export interface Window {
+export interface SpatialWindow {
   readonly input: readonly number[];
   readonly output: readonly number[];
   readonly kernel: readonly number[];
@@ -112,11 +113,27 @@ export function windowDims(ctx: NodeReader, w: WindowAttributes, spatial: Shape)
 }
 
 /** The window over concrete spatial sizes. */
-export function makeWindow(ctx: NodeReader, w: WindowAttributes, input: readonly number[]): Window {
+export function makeWindow(ctx: NodeReader, w: WindowAttributes, input: readonly number[]): SpatialWindow {
   const { kernel, strides, dilations } = w;
   const pads = input.map((size, i) => padding(w, i, size));
   const output = input.map((size, i) => outputSize(ctx, w, i, size));
   return { input, output, kernel, strides, dilations, begin: pads.map((p) => p[0]), end: pads.map((p) => p[1]) };
+}
+
+/** The window over a map of depth, height and width; undefined where there are more spatial axes. */
+export function mapWindow(w: SpatialWindow): Window | undefined {
+  const missing = 3 - w.kernel.length;
+  if (missing < 0) return undefined;
+  const fill = (list: readonly number[], value: number): [number, number, number] => {
+    const [depth, height, width] = [...new Array<number>(missing).fill(value), ...list];
+    return [depth, height, width];
+  };
+  return {
+    kernel: fill(w.kernel, 1),
+    strides: fill(w.strides, 1),
+    dilations: fill(w.dilations, 1),
+    pads: fill(w.begin, 0),
+  };
 }
 
 /** Runs of one kernel tap: output `target[r] + j` sees input `source[r] + j * step` for j < length[r]. */
@@ -136,7 +153,7 @@ interface AxisTap {
   readonly first: number;
 }
 
-function axisTaps(w: Window, i: number): AxisTap[] {
+function axisTaps(w: SpatialWindow, i: number): AxisTap[] {
   const { input, output, kernel, strides, dilations, begin } = w;
   const taps: AxisTap[] = [];
   // Only taps that can touch the input, so that a huge kernel costs no more than the input.
@@ -155,7 +172,7 @@ function axisTaps(w: Window, i: number): AxisTap[] {
  * Calls `visit` for every kernel tap (row-major, ascending) that sees any input, with its runs. Runs that continue each
  * other in both input and output are joined.
  */
-export function forEachTap(w: Window, visit: (tap: number, rows: TapRows) => void): void {
+export function forEachTap(w: SpatialWindow, visit: (tap: number, rows: TapRows) => void): void {
   const rank = w.input.length;
   if (rank === 0) {
     const one = Int32Array.of(0);
@@ -176,7 +193,7 @@ export function forEachTap(w: Window, visit: (tap: number, rows: TapRows) => voi
   }
 }
 
-function rowsOf(w: Window, taps: readonly AxisTap[]): TapRows {
+function rowsOf(w: SpatialWindow, taps: readonly AxisTap[]): TapRows {
   const last = taps.length - 1;
   let most = 1;
   for (let i = 0; i < last; i++) most *= taps[i].high - taps[i].low;
