@@ -1,0 +1,191 @@
+#include "jit/stream.h"
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+#include <vector>
+
+#include "jit/columns.h"
+
+namespace filigree {
+namespace jit {
+
+int64_t streamRowGroups(int64_t rows) { return std::min<int64_t>(16, (rows + 31) / 32); }
+
+int64_t streamFirstRow(int64_t rows, int64_t group) {
+  const int64_t groups = streamRowGroups(rows);
+  return groups ? rows * group / groups : 0;
+}
+
+namespace {
+
+/// Appends to a buffer; without one it only counts.
+class Writer {
+ public:
+  Writer(uint8_t* out, size_t capacity) : out_(out), capacity_(capacity) {}
+
+  int64_t at() const { return static_cast<int64_t>(size_); }
+  bool overflowed() const { return out_ && size_ > capacity_; }
+  void align(size_t to) { size_ = (size_ + to - 1) / to * to; }
+  int64_t put(const void* data, size_t bytes) {
+    const int64_t where = at();
+    write(where, data, bytes);
+    size_ += bytes;
+    return where;
+  }
+  void write(int64_t where, const void* data, size_t bytes) {
+    if (out_ && bytes && static_cast<size_t>(where) + bytes <= capacity_) std::memcpy(out_ + where, data, bytes);
+  }
+
+ private:
+  uint8_t* out_;
+  size_t capacity_;
+  size_t size_ = 0;
+};
+
+struct Matrix {
+  std::vector<StreamColumn> columns;
+  /// Nonzeros of row r: [begin[r], begin[r + 1]) with ascending column numbers.
+  std::vector<int64_t> begin;
+  std::vector<StreamEntry> entries;
+};
+
+/// All rows over the used columns, by tap, then channel.
+Matrix gather(const SparseSpec& spec) {
+  Matrix matrix;
+  matrix.begin.assign(static_cast<size_t>(spec.rows) + 1, 0);
+  const int64_t total = spec.columns * spec.taps;
+  std::vector<int32_t> number(static_cast<size_t>(total), 0);
+  const int64_t groups = (spec.rows + 31) / 32;
+  Piece piece;
+  for (int64_t group = 0; group < groups; group++) {
+    collect(spec, 0, 1, group, groups, &piece);
+    for (const Column& column : piece.columns)
+      number[static_cast<size_t>(column.tap * spec.columns + column.channel)] = 1;
+    for (const Nonzero& nonzero : piece.nonzeros)
+      matrix.begin[static_cast<size_t>(piece.first_row + nonzero.row) + 1]++;
+  }
+  for (int64_t i = 0; i < total; i++) {
+    int32_t& slot = number[static_cast<size_t>(i)];
+    if (!slot) continue;
+    slot = static_cast<int32_t>(matrix.columns.size());
+    matrix.columns.push_back({static_cast<int32_t>(i / spec.columns), static_cast<int32_t>(i % spec.columns)});
+  }
+  std::partial_sum(matrix.begin.begin(), matrix.begin.end(), matrix.begin.begin());
+  matrix.entries.resize(static_cast<size_t>(matrix.begin.back()));
+  std::vector<int64_t> next(matrix.begin);
+  for (int64_t group = 0; group < groups; group++) {
+    collect(spec, 0, 1, group, groups, &piece);
+    size_t i = 0;
+    for (const Column& column : piece.columns) {
+      const int32_t at = number[static_cast<size_t>(column.tap * spec.columns + column.channel)];
+      for (; i < column.end; i++) {
+        const size_t row = static_cast<size_t>(piece.first_row + piece.nonzeros[i].row);
+        matrix.entries[static_cast<size_t>(next[row]++)] = {at, piece.nonzeros[i].weight};
+      }
+    }
+  }
+  return matrix;
+}
+
+/// A row's nonzeros within one block.
+struct RowPart {
+  int32_t row;
+  const StreamEntry* begin;
+  int32_t count;
+};
+
+void writeRuns(const std::vector<RowPart>& parts, int32_t first_column, Writer* out) {
+  std::vector<int32_t> numbers;
+  std::vector<StreamEntry> entries;
+  for (size_t i = 0; i < parts.size();) {
+    size_t end = i;
+    numbers.clear();
+    entries.clear();
+    for (; end < parts.size() && parts[end].count == parts[i].count; end++) {
+      numbers.push_back(parts[end].row);
+      for (int32_t k = 0; k < parts[end].count; k++) {
+        entries.push_back({(parts[end].begin[k].line - first_column) * 64, parts[end].begin[k].weight});
+      }
+    }
+    const StreamRun run = {parts[i].count, static_cast<int32_t>(end - i)};
+    out->put(&run, sizeof run);
+    out->put(numbers.data(), numbers.size() * sizeof(int32_t));
+    out->align(8);
+    out->put(entries.data(), entries.size() * sizeof(StreamEntry));
+    i = end;
+  }
+  const StreamRun end = {0, 0};
+  out->put(&end, sizeof end);
+}
+
+int64_t writeStream(const SparseSpec& spec, int64_t block_columns, Writer* out) {
+  const Matrix matrix = gather(spec);
+  StreamHeader header{};
+  header.magic = kStreamF32Magic;
+  header.rows = spec.rows, header.columns = spec.columns, header.taps = spec.taps, header.groups = spec.groups;
+  header.row_groups = streamRowGroups(spec.rows);
+  header.used_columns = static_cast<int64_t>(matrix.columns.size());
+  header.block_count = std::max<int64_t>(1, (header.used_columns + block_columns - 1) / block_columns);
+  header.nonzeros = matrix.begin.back();
+  out->put(&header, sizeof header);
+  out->align(64);
+  std::vector<float> bias(static_cast<size_t>(spec.rows), 0.0f);
+  if (spec.bias) std::copy(spec.bias, spec.bias + spec.rows, bias.begin());
+  header.bias = out->put(bias.data(), bias.size() * sizeof(float));
+  out->align(64);
+  const size_t words = sizeof(StreamBlock) / 8 + static_cast<size_t>(header.row_groups);
+  std::vector<int64_t> table(static_cast<size_t>(header.block_count) * words);
+  header.blocks = out->put(table.data(), table.size() * 8);
+
+  std::vector<int64_t> next(matrix.begin.begin(), matrix.begin.end() - 1);
+  std::vector<RowPart> parts;
+  for (int64_t block = 0; block < header.block_count; block++) {
+    const int64_t first = header.used_columns * block / header.block_count;
+    const int64_t last = header.used_columns * (block + 1) / header.block_count;
+    int64_t* entry = table.data() + static_cast<size_t>(block) * words;
+    out->align(64);
+    entry[0] = out->put(matrix.columns.data() + first, static_cast<size_t>(last - first) * sizeof(StreamColumn));
+    entry[1] = last - first;
+    const bool every = block == 0 || block == header.block_count - 1;
+    for (int64_t group = 0; group < header.row_groups; group++) {
+      parts.clear();
+      const int64_t end = streamFirstRow(spec.rows, group + 1);
+      for (int64_t row = streamFirstRow(spec.rows, group); row < end; row++) {
+        const int64_t begin = next[static_cast<size_t>(row)];
+        int64_t& at = next[static_cast<size_t>(row)];
+        while (at < matrix.begin[static_cast<size_t>(row) + 1] && matrix.entries[static_cast<size_t>(at)].line < last)
+          at++;
+        if (every || at > begin) {
+          parts.push_back({static_cast<int32_t>(row), matrix.entries.data() + begin, static_cast<int32_t>(at - begin)});
+        }
+      }
+      std::stable_sort(parts.begin(), parts.end(),
+                       [](const RowPart& a, const RowPart& b) { return a.count < b.count; });
+      out->align(8);
+      entry[2 + group] = out->at();
+      writeRuns(parts, static_cast<int32_t>(first), out);
+    }
+  }
+  out->align(64);
+  header.bytes = out->at();
+  out->write(0, &header, sizeof header);
+  out->write(header.blocks, table.data(), table.size() * 8);
+  return header.bytes;
+}
+
+}  // namespace
+
+size_t streamF32Bytes(const SparseSpec& spec, int64_t block_columns) {
+  Writer counter(nullptr, 0);
+  return static_cast<size_t>(writeStream(spec, block_columns, &counter));
+}
+
+const char* streamF32Write(const SparseSpec& spec, int64_t block_columns, uint8_t* out, size_t bytes) {
+  Writer writer(out, bytes);
+  writeStream(spec, block_columns, &writer);
+  return writer.overflowed() ? "the weights changed between sizing and packing" : nullptr;
+}
+
+}  // namespace jit
+}  // namespace filigree
