@@ -8,6 +8,7 @@ import { castOps } from './cast.ts';
 import { causalConvOps } from './causal-conv.ts';
 import { col2imOps } from './col2im.ts';
 import { comparisonOps } from './comparison.ts';
+import { concatOps } from './concat.ts';
 import { constantOps } from './constant.ts';
 import { controlOps } from './control.ts';
 import { convOps } from './conv.ts';
@@ -33,6 +34,7 @@ import { msQuantizedOps } from './ms-quantized.ts';
 import { normOps } from './norm.ts';
 import { type OpDefinition, opKey } from './op.ts';
 import { optionalOps } from './optional.ts';
+import { padOps } from './pad.ts';
 import { poolOps } from './pool.ts';
 import { poolSpecialOps } from './pool-special.ts';
 import { quantizeOps } from './quantize.ts';
@@ -61,6 +63,8 @@ const families: readonly (readonly OpDefinition[])[] = [
   binaryIntegerOps,
   comparisonOps,
   attentionOps,
+  padOps,
+  concatOps,
   binaryOps,
   castOps,
   constantOps,

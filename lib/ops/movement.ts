@@ -1,7 +1,7 @@
 /** Moving elements of any type without computing: strided views, block copies. */
 
 import { type DType, dtypeInfo, isPacked, type NumericStorage, type Storage } from '../ir/dtype.ts';
-import { sizeOf } from '../ir/shape.ts';
+import { sizeOf, stridesOf } from '../ir/shape.ts';
 import { allocate, type HostTensor, packed, unpacked } from '../ir/tensor.ts';
 import { forEachRow } from './broadcast.ts';
 
@@ -94,4 +94,33 @@ export class Assembly {
   tensor(): HostTensor {
     return packed(this.#dtype, this.#dims, this.#entries);
   }
+}
+
+/**
+ * Element (i, j, ...) of the result is element (maps[0][i], maps[1][j], ...) of the input; where a map says -1 it is
+ * `fill`'s first element (zero, the empty string, when omitted).
+ */
+export function mapAxes(t: HostTensor, maps: readonly ArrayLike<number>[], fill?: HostTensor): HostTensor {
+  const dims = maps.map((map) => map.length);
+  const out = new Assembly(t.dtype, dims);
+  const from = unpacked(t);
+  const blank = fill && unpacked(fill);
+  const strides = stridesOf(t.dims);
+  const total = sizeOf(dims);
+  const last = dims.length - 1;
+  const row = last < 0 ? [0] : maps[last];
+  const index = new Array<number>(Math.max(last, 0)).fill(0);
+  for (let at = 0; at < total; at += row.length) {
+    let base = 0;
+    for (let axis = 0; axis < last && base >= 0; axis++) {
+      const source = maps[axis][index[axis]];
+      base = source < 0 ? -1 : base + source * strides[axis];
+    }
+    for (let i = 0; i < row.length; i++) {
+      if (base >= 0 && row[i] >= 0) out.copy(from, base + row[i], at + i, 1);
+      else if (blank) out.copy(blank, 0, at + i, 1);
+    }
+    for (let axis = last - 1; axis >= 0 && ++index[axis] === dims[axis]; axis--) index[axis] = 0;
+  }
+  return out.tensor();
 }

@@ -1,0 +1,134 @@
+/** Concat and Tile: larger tensors out of smaller ones. */
+
+import { tensorType } from '../ir/graph.ts';
+import { type Dim, type Shape, shapeText, sizeBetween, stridesOf } from '../ir/shape.ts';
+import { type HostTensor, reshaped, unpacked } from '../ir/tensor.ts';
+import { expectSame } from './elements.ts';
+import { Assembly, strided } from './movement.ts';
+import {
+  defineOp,
+  type InferContext,
+  type NodeReader,
+  normalizeAxis,
+  type OpDefinition,
+  type ReferenceContext,
+} from './op.ts';
+
+/** Shape of tensors joined along `axis`; throws where another axis differs. */
+export function concatShape(ctx: NodeReader, shapes: readonly Shape[], axis: number): Dim[] {
+  const out = [...shapes[0]];
+  for (const shape of shapes.slice(1)) {
+    if (shape.length !== out.length) {
+      throw ctx.error(`cannot join ${shapeText(shapes[0])} and ${shapeText(shape)} along axis ${axis}`);
+    }
+    shape.forEach((dim, i) => {
+      const held = out[i];
+      if (i === axis) out[i] = typeof held === 'number' && typeof dim === 'number' ? held + dim : null;
+      else if (typeof held !== 'number') out[i] = typeof dim === 'number' ? dim : (held ?? dim);
+      else if (typeof dim === 'number' && dim !== held) {
+        throw ctx.error(`cannot join ${shapeText(shapes[0])} and ${shapeText(shape)} along axis ${axis}`);
+      }
+    });
+  }
+  return out;
+}
+
+/** Joins tensors of one type along a non-negative `axis`. */
+export function concatenate(ctx: NodeReader, parts: readonly HostTensor[], axis: number): HostTensor {
+  const dims = concatShape(
+    ctx,
+    parts.map((t) => t.dims),
+    axis,
+  ) as number[];
+  const outer = sizeBetween(dims, 0, axis);
+  const stride = sizeBetween(dims, axis, dims.length);
+  const out = new Assembly(parts[0].dtype, dims);
+  let at = 0;
+  for (const part of parts) {
+    if (part.dtype !== parts[0].dtype) throw ctx.error(`cannot join ${parts[0].dtype} and ${part.dtype}`);
+    const from = unpacked(part);
+    const run = sizeBetween(part.dims, axis, dims.length);
+    for (let i = 0; i < outer; i++) out.copy(from, i * run, at + i * stride, run);
+    at += run;
+  }
+  return out.tensor();
+}
+
+function concatAxis(ctx: NodeReader, rank: number): number {
+  return normalizeAxis(ctx, ctx.version < 4 ? ctx.int('axis', 1) : ctx.int('axis'), rank);
+}
+
+function inferConcat(ctx: InferContext): Shape | undefined {
+  const shapes = Array.from({ length: ctx.inputCount }, (_, i) => ctx.shape(i));
+  const known = shapes.find((shape) => shape !== undefined);
+  if (!known) return undefined;
+  const axis = concatAxis(ctx, known.length);
+  if (shapes.every((shape) => shape !== undefined)) return concatShape(ctx, shapes as Shape[], axis);
+  return known.map((dim, i) => (i === axis ? null : dim));
+}
+
+/** Repeats of each axis; version 1 repeats a single axis. */
+function tileRepeats(
+  ctx: NodeReader,
+  rank: number,
+  first: readonly number[],
+  second: readonly number[],
+): readonly number[] {
+  if (ctx.version < 6) {
+    const axis = normalizeAxis(ctx, second[0], rank);
+    return Array.from({ length: rank }, (_, i) => (i === axis ? first[0] : 1));
+  }
+  if (first.length !== rank || first.some((n) => n < 0)) {
+    throw ctx.error(`repeats [${first.join(',')}] do not fit a tensor of rank ${rank}`);
+  }
+  return first;
+}
+
+function inferTile(ctx: InferContext): Shape | undefined {
+  const shape = ctx.shape(0);
+  if (!shape) return undefined;
+  const [first, second] = [ctx.integers(1), ctx.version < 6 ? ctx.integers(2) : []];
+  if (!first || !second) return shape.map(() => null);
+  const repeats = tileRepeats(ctx, shape.length, first, second);
+  return shape.map((dim, i) => (typeof dim === 'number' ? dim * repeats[i] : repeats[i] === 1 ? dim : null));
+}
+
+function tile(ctx: ReferenceContext): HostTensor {
+  const x = ctx.tensor(0);
+  const repeats = tileRepeats(ctx, x.dims.length, ctx.integers(1), ctx.version < 6 ? ctx.integers(2) : []);
+  const strides = stridesOf(x.dims);
+  const tiled = strided(
+    x,
+    x.dims.flatMap((dim, i) => [repeats[i], dim]),
+    strides.flatMap((stride) => [0, stride]),
+  );
+  return reshaped(
+    tiled,
+    x.dims.map((dim, i) => dim * repeats[i]),
+  );
+}
+
+export const concatOps: readonly OpDefinition[] = [
+  defineOp({
+    name: 'Concat',
+    since: [1, 4, 11, 13],
+    inputs: [1, Number.POSITIVE_INFINITY],
+    outputs: [1, 1],
+    attributes: { axis: 'int' },
+    traits: ['movement'],
+    infer: (ctx) => [tensorType(expectSame(ctx, ctx.inputCount), inferConcat(ctx))],
+    reference: (ctx) => {
+      const parts = Array.from({ length: ctx.inputCount }, (_, i) => ctx.tensor(i));
+      return [concatenate(ctx, parts, concatAxis(ctx, parts[0].dims.length))];
+    },
+  }),
+  defineOp({
+    name: 'Tile',
+    since: [1, 6, 13],
+    inputs: [2, 3],
+    outputs: [1, 1],
+    traits: ['movement'],
+    infer: (ctx) => [tensorType(ctx.dtype(0), inferTile(ctx))],
+    reference: (ctx) => [tile(ctx)],
+  }),
+];
