@@ -2,7 +2,7 @@
 
 import { dtypeFromOnnx, isFloat } from '../ir/dtype.ts';
 import { tensorType, type ValueType } from '../ir/graph.ts';
-import { broadcastShapes, broadcastStrides, type Dim, sameShape, shapeText } from '../ir/shape.ts';
+import { type Dim, shapeText } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, type HostValue, toNumbers } from '../ir/tensor.ts';
 import {
   type AttentionProblem,
@@ -13,6 +13,7 @@ import {
   swapMiddle,
 } from './attention-core.ts';
 
+import { maskRow } from './attention-mask.ts';
 import { addDims, divideDim, multiplyDims } from './dims.ts';
 import { flexAttention } from './flex-attention.ts';
 import { linearAttention } from './linear-attention.ts';
@@ -106,30 +107,6 @@ function checkedSizes(ctx: NodeReader, q: HeadMajor, k: HeadMajor, v: HeadMajor)
 }
 
 type Bias = NonNullable<AttentionProblem['bias']>;
-type Row = (row: Float64Array, b: number, h: number, i: number) => void;
-
-/** Adds the `attn_mask` input to a row; a mask shorter than the keys hides the rest. */
-function maskRow(ctx: ReferenceContext, mask: HostTensor, sizes: AttentionSizes): Row {
-  const { batch, heads, queries, keys } = sizes;
-  const length = mask.dims.at(-1) ?? 1;
-  const to = [batch, heads, queries, length > 1 || keys === 1 ? length : keys];
-  const shape = broadcastShapes([mask.dims, to]);
-  if (!shape || !sameShape(shape, to) || to[3] > keys) {
-    throw ctx.error(`attn_mask of shape ${shapeText(mask.dims)} does not broadcast to ${shapeText(to)}`);
-  }
-  const values = toNumbers(mask);
-  const isBool = mask.dtype === 'bool';
-  const strides = broadcastStrides(mask.dims, to);
-  return (row, b, h, i) => {
-    const at = b * strides[0] + h * strides[1] + i * strides[2];
-    for (let j = 0; j < keys; j++) {
-      if (j >= to[3]) row[j] = Number.NEGATIVE_INFINITY;
-      else if (!isBool) row[j] += values[at + j * strides[3]];
-      else if (!values[at + j * strides[3]]) row[j] = Number.NEGATIVE_INFINITY;
-    }
-  };
-}
-
 /** The additive bias of all masks together, made per query and added to its scores. */
 function biasOf(ctx: ReferenceContext, sizes: AttentionSizes): Bias | undefined {
   const { batch, queries, keys } = sizes;
@@ -143,7 +120,7 @@ function biasOf(ctx: ReferenceContext, sizes: AttentionSizes): Bias | undefined 
   }
   if (!causal && left < 0 && right < 0 && !mask && !valid) return undefined;
   const past = ctx.optional(4)?.dims[2] ?? 0;
-  const fill = mask && maskRow(ctx, mask, sizes);
+  const fill = mask && maskRow(ctx, mask, sizes, 'attn_mask');
   const bias = new Float64Array(keys);
   return (scores, b, h, i) => {
     bias.fill(0);
