@@ -5,26 +5,30 @@ import { dirname, isAbsolute, relative, resolve, sep } from 'node:path';
 import { MemoryError, ModelFormatError } from '../errors.ts';
 import type { TensorProto } from './schema.ts';
 
-/** Reads a whole regular file, or maps it. */
-export type FileReader = (path: string) => Uint8Array;
+/** Reads a whole regular file, or maps it. A buffer, because a view of one ends at 4 GiB. */
+export type FileReader = (path: string) => ArrayBuffer;
+
+/** Where a file's bytes lie. */
+type FileBytes = Pick<Uint8Array, 'buffer' | 'byteOffset' | 'byteLength'>;
 
 /** Most bytes of one read call. */
 const READ_CHUNK = 2 ** 30;
 
 /** Reads a regular file into memory; works beyond 2 GiB. */
-export function readFileRange(path: string): Uint8Array {
+export function readWholeFile(path: string): ArrayBuffer {
   const file = openSync(path, 'r');
   try {
     const stat = fstatSync(file);
     if (!stat.isFile()) throw new ModelFormatError(`"${path}" is not a regular file`, { path });
-    let bytes: Uint8Array;
+    let bytes: ArrayBuffer;
     try {
-      bytes = new Uint8Array(stat.size);
+      bytes = new ArrayBuffer(stat.size);
     } catch (cause) {
       throw new MemoryError(`no memory for the ${stat.size} bytes of "${path}"`, { path, bytes: stat.size }, { cause });
     }
     for (let at = 0; at < stat.size; ) {
-      const got = readSync(file, bytes, at, Math.min(READ_CHUNK, stat.size - at), at);
+      const chunk = new Uint8Array(bytes, at, Math.min(READ_CHUNK, stat.size - at));
+      const got = readSync(file, chunk, 0, chunk.length, at);
       if (got === 0) throw new ModelFormatError(`"${path}" ended at byte ${at} of ${stat.size}`, { path });
       at += got;
     }
@@ -39,7 +43,7 @@ export class ExternalFiles {
   readonly #model: string | undefined;
   readonly #files: FileReader;
   readonly #given: ReadonlyMap<string, Uint8Array> | undefined;
-  readonly #open = new Map<string, Uint8Array>();
+  readonly #open = new Map<string, ArrayBuffer>();
 
   /** `model` is the model's path; undefined for a model from bytes, which may use only what is `given`. */
   constructor(model: string | undefined, files: FileReader, given: ReadonlyMap<string, Uint8Array> | undefined) {
@@ -64,16 +68,16 @@ export class ExternalFiles {
       });
     }
     const file = this.#file(location, what);
-    if (offset > file.length || bytes > file.length - offset) {
+    if (offset > file.byteLength || bytes > file.byteLength - offset) {
       throw new ModelFormatError(
-        `${what}: bytes ${offset} to ${offset + bytes} of "${location}", which has ${file.length}`,
-        { tensor: proto.name, location, offset, bytes, size: file.length },
+        `${what}: bytes ${offset} to ${offset + bytes} of "${location}", which has ${file.byteLength}`,
+        { tensor: proto.name, location, offset, bytes, size: file.byteLength },
       );
     }
-    return file.subarray(offset, offset + bytes);
+    return new Uint8Array(file.buffer, file.byteOffset + offset, bytes);
   };
 
-  #file(location: string, what: string): Uint8Array {
+  #file(location: string, what: string): FileBytes {
     const given = this.#given?.get(location);
     if (given) return given;
     if (this.#model === undefined) {
@@ -82,11 +86,9 @@ export class ExternalFiles {
         { location },
       );
     }
-    const known = this.#open.get(location);
-    if (known) return known;
-    const bytes = this.#files(safePath(this.#model, location, what));
-    this.#open.set(location, bytes);
-    return bytes;
+    const buffer = this.#open.get(location) ?? this.#files(safePath(this.#model, location, what));
+    this.#open.set(location, buffer);
+    return { buffer, byteOffset: 0, byteLength: buffer.byteLength };
   }
 }
 

@@ -150,7 +150,10 @@ export class GraphImporter {
     if (info.name === '') throw new ModelFormatError(`graph "${scope.graph.name}" has an input without a name`);
     // Bodies may leave the types of their inputs to inference.
     const typed = info.type !== undefined || scope.parent === undefined;
-    const value = makeValue(info.name, typed ? decodeType(info.type, `input "${info.name}"`) : undefined);
+    const declared = typed ? decodeType(info.type, `input "${info.name}"`) : undefined;
+    // The shape of a body's input may change from turn to turn, whatever the file declares.
+    const type = declared?.kind === 'tensor' && scope.parent ? { ...declared, shape: undefined } : declared;
+    const value = makeValue(info.name, type);
     this.#define(info.name, value, scope, 'the inputs');
     scope.graph.inputs.push(value);
     return value;

@@ -1,9 +1,9 @@
 /** Loads a model from a file or from bytes. */
 
-import { ModelFormatError } from '../errors.ts';
+import { FiligreeError, ModelFormatError } from '../errors.ts';
 import type { Model } from '../ir/model.ts';
 import { decodeModel } from './decode.ts';
-import { ExternalFiles, type FileReader, readFileRange } from './external-data.ts';
+import { ExternalFiles, type FileReader, readWholeFile } from './external-data.ts';
 import { importModel } from './import.ts';
 
 export interface LoadOptions {
@@ -15,7 +15,7 @@ export interface LoadOptions {
 
 /** Loads and imports a model. `source` is a path or the bytes of the file, which must not change afterwards. */
 export function loadModel(source: string | Uint8Array, options: LoadOptions = {}): Model {
-  const files = options.files ?? readFileRange;
+  const files = options.files ?? readWholeFile;
   if (typeof source !== 'string') {
     const external = new ExternalFiles(undefined, files, options.externalData);
     return importModel(decodeModel(source), external.read);
@@ -26,8 +26,9 @@ export function loadModel(source: string | Uint8Array, options: LoadOptions = {}
 
 function readModelFile(path: string, files: FileReader): Uint8Array {
   try {
-    return files(path);
+    return new Uint8Array(files(path));
   } catch (cause) {
+    if (cause instanceof FiligreeError) throw cause;
     throw new ModelFormatError(
       `cannot read the model file "${path}": ${(cause as Error).message}`,
       { path },

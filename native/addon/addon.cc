@@ -1,6 +1,7 @@
 // N-API glue: checks, converts, throws. No arithmetic here.
 #include <napi.h>
 
+#include "addon/file_map.h"
 #include "addon/run_kernel.h"
 #include "cpu/cpu.h"
 
@@ -22,6 +23,7 @@ Napi::Value hardware(const Napi::CallbackInfo& info) {
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("hardware", Napi::Function::New(env, hardware, "hardware"));
   exports.Set("kernels", Napi::Function::New(env, filigree::listKernels, "kernels"));
+  exports.Set("mapFile", Napi::Function::New(env, filigree::mapFile, "mapFile"));
   exports.Set("runKernel", Napi::Function::New(env, filigree::runKernel, "runKernel"));
   exports.Set("runPacker", Napi::Function::New(env, filigree::runPacker, "runPacker"));
   exports.Set("packingBytes", Napi::Function::New(env, filigree::packingBytes, "packingBytes"));

@@ -1,0 +1,129 @@
+/** Types of all values of a graph before any run: element types, and shapes with symbols where sizes are not known. */
+
+import { FiligreeError, InternalError } from '../errors.ts';
+import type { DType } from '../ir/dtype.ts';
+import { bodiesOf, type Graph, type Node, nodeText, type Value, type ValueType } from '../ir/graph.ts';
+import { isConcrete, type Shape, sizeOf } from '../ir/shape.ts';
+import { type HostTensor, type HostValue, toIntegers } from '../ir/tensor.ts';
+import { findOp } from './index.ts';
+import { runNode } from './interpret.ts';
+import { type InferContext, NodeAccess, type OpDefinition } from './op.ts';
+
+/** Contents of up to this many elements are followed. */
+const CONTENT_LIMIT = 4096;
+
+/** Contents of values that are known without being constants of the graph. */
+export type KnownContents = ReadonlyMap<Value, HostTensor>;
+
+/**
+ * Gives every value of the graph and of its bodies its type. Follows small contents that come from constants and from
+ * known shapes (Shape, Gather, Concat ... Reshape) and returns them. Declared types of inner values count only where
+ * inference has none, and without their shape. Throws ModelFormatError where types or shapes cannot meet.
+ */
+export function inferTypes(graph: Graph): KnownContents {
+  const contents = new Map<Value, HostTensor>();
+  inferGraph(graph, contents);
+  return contents;
+}
+
+function inferGraph(graph: Graph, contents: Map<Value, HostTensor>): void {
+  for (const node of graph.nodes) {
+    const op = findOp(node.domain, node.op);
+    if (!op) throw new InternalError(`no operator ${nodeText(node)}`);
+    for (const body of bodiesOf(node)) inferBody(body, contents);
+    const types = op.infer(new StaticContext(node, contents));
+    node.outputs.forEach((output, i) => {
+      if (output) output.type = types[i] ?? withoutShape(output.type);
+    });
+    follow(node, op, contents);
+  }
+}
+
+function inferBody(body: Graph, contents: Map<Value, HostTensor>): void {
+  for (const { inner, outer } of body.captures) {
+    inner.type = outer.type;
+    const content = contents.get(outer);
+    if (content) contents.set(inner, content);
+  }
+  inferGraph(body, contents);
+}
+
+function withoutShape(type: ValueType | undefined): ValueType | undefined {
+  return type?.kind === 'tensor' ? { ...type, shape: undefined } : type;
+}
+
+/** Computes small outputs whose inputs are known. What fails here fails again, and is reported, when it runs. */
+function follow(node: Node, op: OpDefinition, contents: Map<Value, HostTensor>): void {
+  const traits = op.traits ?? [];
+  if (traits.includes('random') || traits.includes('control')) return;
+  const small = node.outputs.every((output) => !output || isSmall(output.type, node));
+  if (!small) return;
+  const inputs: (HostValue | null)[] = [];
+  for (const read of node.inputs) {
+    const input = read && (traits.includes('metadata') ? shellOf(read) : contentOf(read, contents));
+    if (input === undefined) return;
+    inputs.push(input);
+  }
+  let results: HostValue[];
+  try {
+    results = runNode(node, inputs);
+  } catch (error) {
+    if (error instanceof FiligreeError) return;
+    throw error;
+  }
+  node.outputs.forEach((output, i) => {
+    const result = results[i];
+    if (output && result.kind === 'tensor') contents.set(output, result);
+  });
+}
+
+/** Nodes without inputs hold their content already, whatever its size. */
+function isSmall(type: ValueType | undefined, node: Node): boolean {
+  if (type?.kind !== 'tensor' || !isConcrete(type.shape)) return false;
+  return node.inputs.length === 0 || sizeOf(type.shape) <= CONTENT_LIMIT;
+}
+
+function contentOf(value: Value, contents: KnownContents): HostTensor | undefined {
+  const content = value.constant ?? contents.get(value);
+  return content?.kind === 'tensor' ? content : undefined;
+}
+
+/** A tensor without data, for operators that look at types and shapes alone. */
+function shellOf(value: Value): HostTensor | undefined {
+  const { type } = value;
+  if (type?.kind !== 'tensor' || !isConcrete(type.shape)) return undefined;
+  return { kind: 'tensor', dtype: type.dtype, dims: type.shape, data: new Uint8Array(0) };
+}
+
+class StaticContext extends NodeAccess implements InferContext {
+  readonly #inputs: readonly (Value | null)[];
+  readonly #contents: KnownContents;
+
+  constructor(node: Node, contents: KnownContents) {
+    super(node, 'load');
+    this.#inputs = node.inputs;
+    this.#contents = contents;
+  }
+
+  type(i: number): ValueType | undefined {
+    return this.#inputs[i]?.type;
+  }
+  dtype(i: number): DType {
+    const type = this.type(i);
+    if (type?.kind === 'tensor') return type.dtype;
+    const got = this.has(i) ? (type?.kind ?? 'of unknown type') : 'missing';
+    throw this.error(`input ${i} is ${got}, expected a tensor`);
+  }
+  shape(i: number): Shape | undefined {
+    const type = this.type(i);
+    return type?.kind === 'tensor' ? type.shape : undefined;
+  }
+  constant(i: number): HostTensor | undefined {
+    const value = this.#inputs[i];
+    return value ? contentOf(value, this.#contents) : undefined;
+  }
+  integers(i: number): number[] | undefined {
+    const content = this.constant(i);
+    return content && content.dtype !== 'string' ? toIntegers(content) : undefined;
+  }
+}
