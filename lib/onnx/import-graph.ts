@@ -22,7 +22,7 @@ import { domainOf } from './opsets.ts';
 import { orderNodes, protoText } from './order.ts';
 import type { AttributeProto, FunctionProto, GraphProto, NodeProto, ValueInfoProto } from './schema.ts';
 import { decodeSparse, decodeTensor, type ExternalReader } from './tensor-proto.ts';
-import { decodeType } from './types.ts';
+import { declaredType, decodeType } from './types.ts';
 
 /** A node that cannot run, and why. */
 export interface Problem {
@@ -107,7 +107,7 @@ export class GraphImporter {
     if (defaults.size) graph.defaults = defaults;
     this.#fill(proto, scope, initializers);
     const outputs = proto.output.map((info, i) => {
-      const type = info.type ? decodeType(info.type, `output "${info.name}"`) : graph.outputs[i].type;
+      const type = declaredType(info.type, info.name) ?? graph.outputs[i].type;
       return { name: info.name, type: type ?? { kind: 'tensor', dtype: 'float32', shape: undefined } } as Port;
     });
     return { graph, inputs, outputs };
@@ -149,8 +149,8 @@ export class GraphImporter {
   #input(info: ValueInfoProto, scope: Scope): Value {
     if (info.name === '') throw new ModelFormatError(`graph "${scope.graph.name}" has an input without a name`);
     // Bodies may leave the types of their inputs to inference.
-    const typed = info.type !== undefined || scope.parent === undefined;
-    const declared = typed ? decodeType(info.type, `input "${info.name}"`) : undefined;
+    const decode = scope.parent ? declaredType : decodeType;
+    const declared = decode(info.type, `input "${info.name}"`);
     // The shape of a body's input may change from turn to turn, whatever the file declares.
     const type = declared?.kind === 'tensor' && scope.parent ? { ...declared, shape: undefined } : declared;
     const value = makeValue(info.name, type);
@@ -182,7 +182,7 @@ export class GraphImporter {
     });
     for (const [name, info] of declared) {
       const value = scope.names.get(name);
-      if (value && !value.type && info.type) value.type = decodeType(info.type, `"${name}"`);
+      if (value && !value.type) value.type = declaredType(info.type, name);
     }
   }
 

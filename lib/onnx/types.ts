@@ -1,6 +1,6 @@
 /** TypeProto to value types. */
 
-import { ModelFormatError, UnsupportedError } from '../errors.ts';
+import { FiligreeError, ModelFormatError, UnsupportedError } from '../errors.ts';
 import type { ValueType } from '../ir/graph.ts';
 import type { Dim } from '../ir/shape.ts';
 import type { ShapeProto, TypeProto } from './schema.ts';
@@ -21,6 +21,16 @@ export function decodeType(proto: TypeProto | undefined, what: string): ValueTyp
   if (proto?.sparseTensorType) throw new UnsupportedError(`${what} is a sparse tensor at run time`, { what });
   if (proto?.opaqueType) throw new UnsupportedError(`${what} is of an opaque type`, { what });
   throw new ModelFormatError(`${what} has no type`, { what });
+}
+
+/** The declared type where the file gives a complete one: inner values and outputs need none. */
+export function declaredType(proto: TypeProto | undefined, what: string): ValueType | undefined {
+  try {
+    return proto && decodeType(proto, what);
+  } catch (error) {
+    if (error instanceof FiligreeError) return undefined;
+    throw error;
+  }
 }
 
 /** Sizes, symbols and unknowns; a negative size, which some writers use, is unknown. */
