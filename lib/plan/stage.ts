@@ -13,7 +13,7 @@ import type { EncodedPlan } from './builder.ts';
 import { Facts, typedOf } from './facts.ts';
 import { NodeLowering, type NodeMemory } from './lowering.ts';
 import { Part, type PlanContext } from './part.ts';
-import type { Typed } from './typed.ts';
+import type { Typed, TypedTensor } from './typed.ts';
 
 /** What is left to run of a graph. */
 export interface Rest {
@@ -28,6 +28,7 @@ export interface NativeSection {
   readonly plan: EncodedPlan;
   readonly inputs: readonly Value[];
   readonly outputs: readonly Value[];
+  readonly outputTypes: readonly TypedTensor[];
 }
 
 export interface ReferenceSection {
@@ -50,6 +51,8 @@ export interface Stage {
   /** Contents known at planning, that readers outside kernels may want. */
   readonly known: ReadonlyMap<Value, HostTensor>;
   readonly rest: Rest | undefined;
+  /** Values at hand that the rest reads. */
+  readonly survivors: readonly Value[];
   /** The values to return, when there is no rest. */
   readonly outputs: readonly Value[];
 }
@@ -120,8 +123,16 @@ class StagePlanner {
       asked: this.#facts.asked,
       known: this.#known,
       rest: more ? rest : undefined,
+      survivors: more ? this.#survivors(rest) : [],
       outputs: this.#outputs.map((value) => this.#facts.resolve(value)),
     };
+  }
+
+  /** What the rest reads and does not compute, constants left out. */
+  #survivors(rest: Rest): Value[] {
+    const computed = new Set(rest.nodes.flatMap((node) => node.outputs));
+    const read = [...rest.nodes.flatMap(readsOf), ...rest.outputs].map((value) => this.#facts.resolve(value));
+    return [...new Set(read)].filter((value) => !computed.has(value) && !value.constant);
   }
 
   /** Replaces an If whose condition is known by the nodes of the branch taken. */
@@ -233,6 +244,7 @@ class StagePlanner {
     for (const output of this.#outputs) left.add(this.#facts.resolve(output));
     const results = part.computed().filter((value) => left.has(value));
     const plan = part.finish(results);
-    this.#sections.push({ kind: 'native', plan, inputs: part.inputs, outputs: part.outputs });
+    const outputTypes = part.outputs.map((value) => this.#facts.tensor(value));
+    this.#sections.push({ kind: 'native', plan, inputs: part.inputs, outputs: part.outputs, outputTypes });
   }
 }

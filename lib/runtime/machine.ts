@@ -1,0 +1,26 @@
+/** The instruction set in use and its kernels: read once from the addon. */
+
+import type { KernelSignature } from '../plan/kernel.ts';
+import { native } from './native.ts';
+
+export interface Machine {
+  readonly isa: string;
+  readonly cores: number;
+  /** True where generated code may run. */
+  readonly jit: boolean;
+  readonly kernels: ReadonlyMap<string, { id: number; signature: KernelSignature }>;
+}
+
+let machine: Machine | undefined;
+
+/** The machine as this process uses it. */
+export function thisMachine(): Machine {
+  if (!machine) {
+    const addon = native();
+    const isa = addon.isa();
+    const { cores, jit } = addon.hardware();
+    const kernels = new Map(addon.kernels(isa).map((signature, id) => [signature.name, { id, signature }]));
+    machine = { isa, cores, jit, kernels };
+  }
+  return machine;
+}

@@ -1,0 +1,284 @@
+/**
+ * Runs a graph: finds or plans its stages for the shapes at hand and executes their sections.
+ *
+ * Execution is a generator of requests, so that one description serves runs on the event loop's side (awaiting) and
+ * synchronous ones.
+ */
+
+import { InternalError, RunError } from '../errors.ts';
+import { dtypeInfo, type NumericStorage, storageLength } from '../ir/dtype.ts';
+import type { Graph, Value } from '../ir/graph.ts';
+import { sizeOf } from '../ir/shape.ts';
+import type { HostTensor, HostValue } from '../ir/tensor.ts';
+import { runNode } from '../ops/interpret.ts';
+import type { EncodedPlan } from '../plan/builder.ts';
+import { typedOf } from '../plan/facts.ts';
+import type { PlanContext } from '../plan/part.ts';
+import {
+  type NativeSection,
+  type NodeMemories,
+  planStage,
+  type ReferenceSection,
+  type Rest,
+  type Section,
+  type Stage,
+  wholeGraph,
+} from '../plan/stage.ts';
+import type { Typed } from '../plan/typed.ts';
+import type { NativePlan } from './native.ts';
+import type { Weights } from './weights.ts';
+
+/** What an execution asks of its driver. */
+export type Request =
+  | { readonly kind: 'breathe' }
+  | { readonly kind: 'prepare'; readonly plan: EncodedPlan }
+  | {
+      readonly kind: 'run';
+      readonly plan: NativePlan;
+      readonly section: NativeSection;
+      readonly inputs: readonly NumericStorage[];
+      readonly outputs: readonly (NumericStorage | null)[];
+    };
+
+/** What a `run` request is answered with. */
+export type Answer = readonly (NumericStorage | ArrayBuffer)[] | undefined;
+
+export type Execution<T> = Generator<Request, T, Answer>;
+
+/** Runs an execution to its end on this thread. */
+export type SyncDriver = <T>(execution: Execution<T>) => T;
+
+interface PlannedSection {
+  readonly section: Section;
+  readonly plan: NativePlan | undefined;
+}
+
+interface PlannedStage {
+  readonly stage: Stage;
+  readonly sections: readonly PlannedSection[];
+  readonly next: StageCache | undefined;
+}
+
+/** Plans of one rest, by shapes. The least recently used go first. */
+class StageCache {
+  readonly rest: Rest;
+  readonly #entries = new Map<string, PlannedStage[]>();
+
+  constructor(rest: Rest) {
+    this.rest = rest;
+  }
+
+  find(key: string, values: ReadonlyMap<Value, HostValue>): PlannedStage | undefined {
+    const stages = this.#entries.get(key);
+    const found = stages?.find(({ stage }) => sameContents(stage.asked, values));
+    if (stages && found) {
+      this.#entries.delete(key);
+      this.#entries.set(key, stages);
+    }
+    return found;
+  }
+
+  /** Keeps a stage; returns those that had to go. */
+  add(key: string, stage: PlannedStage, limit: number): PlannedStage[] {
+    const stages = this.#entries.get(key) ?? [];
+    stages.push(stage);
+    this.#entries.set(key, stages);
+    if (stages.length > limit) return stages.splice(0, 1);
+    if (this.#entries.size <= limit) return [];
+    const [oldest] = this.#entries.keys();
+    const gone = this.#entries.get(oldest) ?? [];
+    this.#entries.delete(oldest);
+    return gone;
+  }
+
+  get stages(): PlannedStage[] {
+    return [...this.#entries.values()].flat();
+  }
+}
+
+function sameContents(asked: ReadonlyMap<Value, HostTensor>, values: ReadonlyMap<Value, HostValue>): boolean {
+  for (const [value, content] of asked) {
+    const now = values.get(value);
+    if (now?.kind !== 'tensor') return false;
+    for (let i = 0; i < content.data.length; i++) if (content.data[i] !== now.data[i]) return false;
+  }
+  return true;
+}
+
+function describe(values: ReadonlyMap<Value, HostValue>): { key: string; typed: Map<Value, Typed> } {
+  const typed = new Map<Value, Typed>();
+  const words: string[] = [];
+  for (const [value, content] of values) {
+    const type = typedOf(content, false);
+    typed.set(value, type);
+    words.push(type.kind === 'tensor' ? `${type.dtype}[${type.dims.join()}]` : content.kind);
+  }
+  return { key: words.join(';'), typed };
+}
+
+/** What the programs of one session share. */
+export interface ProgramContext {
+  readonly plan: PlanContext;
+  readonly weights: Weights;
+  readonly memories: NodeMemories;
+  /** Plans kept for each graph and rest. */
+  readonly planLimit: number;
+}
+
+/** One graph, main or body, with its plans. */
+export class Program {
+  readonly #graph: Graph;
+  readonly #context: ProgramContext;
+  readonly #first: StageCache;
+  readonly #bodies = new Map<Graph, Program>();
+  readonly #sync: SyncDriver;
+
+  constructor(graph: Graph, context: ProgramContext, sync: SyncDriver) {
+    this.#graph = graph;
+    this.#context = context;
+    this.#first = new StageCache(wholeGraph(graph));
+    this.#sync = sync;
+  }
+
+  /** Stages planned so far, for inspection. */
+  get stages(): readonly Stage[] {
+    const collect = (cache: StageCache): Stage[] =>
+      cache.stages.flatMap((planned) => [planned.stage, ...(planned.next ? collect(planned.next) : [])]);
+    return collect(this.#first);
+  }
+
+  /**
+   * Runs the graph on `bindings` of its inputs and captures; `wanted` lists the graph outputs to return, `targets`
+   * memory of the caller for some of them.
+   */
+  *execute(
+    bindings: ReadonlyMap<Value, HostValue>,
+    targets?: ReadonlyMap<Value, NumericStorage>,
+  ): Execution<HostValue[]> {
+    let cache = this.#first;
+    let values = new Map(bindings);
+    for (;;) {
+      const planned = yield* this.#plan(cache, values);
+      for (const { section, plan } of planned.sections) {
+        if (section.kind === 'native') yield* this.#native(section, plan as NativePlan, planned, values, targets);
+        else this.#reference(section, planned, values);
+      }
+      if (!planned.next) return planned.stage.outputs.map((value) => this.#read(value, planned, values));
+      values = this.#surviving(planned, values);
+      cache = planned.next;
+    }
+  }
+
+  /** Plans for the types at hand without running; for warming up. Stops where a shape depends on data. */
+  *prepare(bindings: ReadonlyMap<Value, HostValue>): Execution<Stage> {
+    return (yield* this.#plan(this.#first, bindings)).stage;
+  }
+
+  *#plan(cache: StageCache, values: ReadonlyMap<Value, HostValue>): Execution<PlannedStage> {
+    const { key, typed } = describe(values);
+    const known = cache.find(key, values);
+    if (known) return known;
+    const { plan, memories, weights, planLimit } = this.#context;
+    const planning = planStage(cache.rest, typed, plan, memories);
+    let step = planning.next();
+    while (!step.done) {
+      yield { kind: 'breathe' };
+      step = planning.next();
+    }
+    const stage = step.value;
+    const sections: PlannedSection[] = [];
+    for (const section of stage.sections) {
+      if (section.kind === 'native') {
+        yield { kind: 'prepare', plan: section.plan };
+        sections.push({ section, plan: weights.instantiate(section.plan) });
+        yield { kind: 'breathe' };
+      } else {
+        sections.push({ section, plan: undefined });
+      }
+    }
+    // Another run may have planned the same while this one waited.
+    const raced = cache.find(key, values);
+    const planned: PlannedStage = raced ?? { stage, sections, next: stage.rest && new StageCache(stage.rest) };
+    for (const gone of raced ? [{ sections }] : cache.add(key, planned, planLimit)) {
+      for (const { plan: old } of gone.sections) if (old) weights.release(old);
+    }
+    return planned;
+  }
+
+  *#native(
+    section: NativeSection,
+    plan: NativePlan,
+    planned: PlannedStage,
+    values: Map<Value, HostValue>,
+    targets: ReadonlyMap<Value, NumericStorage> | undefined,
+  ): Execution<void> {
+    const inputs = section.inputs.map((value) => {
+      const content = this.#read(value, planned, values);
+      if (content.kind !== 'tensor') throw new InternalError(`"${value.name}" is a ${content.kind} for a kernel`);
+      return content.data as NumericStorage;
+    });
+    const outputs = section.outputs.map((value) => targets?.get(value) ?? null);
+    const results = yield { kind: 'run', plan, section, inputs, outputs };
+    section.outputs.forEach((value, i) => {
+      const type = section.outputTypes[i];
+      const result = (results as readonly (NumericStorage | ArrayBuffer)[])[i];
+      values.set(value, hostTensor(type.dtype, type.dims, result));
+    });
+  }
+
+  #reference(section: ReferenceSection, planned: PlannedStage, values: Map<Value, HostValue>): void {
+    const { node } = section;
+    const inputs = section.inputs.map((value) => value && this.#read(value, planned, values));
+    const outer = new Map(section.captures.map(([as, value]) => [as, this.#read(value, planned, values)] as const));
+    const results = runNode(node, inputs, outer, (body, feeds, from) => this.#runBody(body, feeds, from));
+    node.outputs.forEach((output, i) => {
+      if (output) values.set(output, results[i]);
+    });
+  }
+
+  #runBody(body: Graph, feeds: readonly HostValue[], outer: ReadonlyMap<Value, HostValue>): HostValue[] {
+    let program = this.#bodies.get(body);
+    if (!program) {
+      program = new Program(body, this.#context, this.#sync);
+      this.#bodies.set(body, program);
+    }
+    const bindings = new Map<Value, HostValue>();
+    body.inputs.forEach((input, i) => {
+      const feed = feeds[i] ?? input.constant;
+      if (!feed) throw new RunError(`graph "${body.name}": input "${input.name}" has no value`, { input: input.name });
+      bindings.set(input, feed);
+    });
+    for (const { inner, outer: from } of body.captures) {
+      const content = from.constant ?? outer.get(from);
+      if (!content) throw new InternalError(`graph "${body.name}": captured "${from.name}" has no value`);
+      bindings.set(inner, content);
+    }
+    return this.#sync(program.execute(bindings));
+  }
+
+  #read(value: Value, planned: PlannedStage, values: ReadonlyMap<Value, HostValue>): HostValue {
+    const content = values.get(value) ?? value.constant ?? planned.stage.known.get(value);
+    if (!content) throw new InternalError(`graph "${this.#graph.name}": "${value.name}" is read before it is computed`);
+    return content;
+  }
+
+  /** What the rest reads. */
+  #surviving(planned: PlannedStage, values: ReadonlyMap<Value, HostValue>): Map<Value, HostValue> {
+    const kept = new Map<Value, HostValue>();
+    for (const value of planned.stage.survivors) kept.set(value, this.#read(value, planned, values));
+    return kept;
+  }
+}
+
+/** A tensor over a result of the engine. */
+export function hostTensor(
+  dtype: HostTensor['dtype'],
+  dims: readonly number[],
+  memory: NumericStorage | ArrayBuffer,
+): HostTensor {
+  const { storage } = dtypeInfo(dtype);
+  if (!storage) throw new InternalError(`no memory holds ${dtype}`);
+  const length = storageLength(dtype, sizeOf(dims));
+  const data = memory instanceof ArrayBuffer ? new storage(memory, 0, length) : memory;
+  return { kind: 'tensor', dtype, dims, data };
+}

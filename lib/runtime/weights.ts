@@ -1,0 +1,105 @@
+/** Constants and packings on the native side: made once a session, shared by all its plans. */
+
+import type { NumericStorage } from '../ir/dtype.ts';
+import type { HostTensor } from '../ir/tensor.ts';
+import type { ConstantSource, EncodedPlan } from '../plan/builder.ts';
+import type { Machine } from './machine.ts';
+import { type NativeBlob, type NativePlan, native } from './native.ts';
+
+type PackedSource = Extract<ConstantSource, { kind: 'packed' }>;
+
+/** The native constants of one session. */
+export class Weights {
+  readonly #machine: Machine;
+  readonly #constants = new WeakMap<HostTensor, NativeBlob>();
+  readonly #packings = new WeakMap<object, Map<string, NativeBlob | Promise<NativeBlob>>>();
+  readonly #arenas = native().arenaPool();
+  readonly #plans: NativePlan[] = [];
+  readonly #blobs: NativeBlob[] = [];
+  #packedBytes = 0;
+
+  constructor(machine: Machine) {
+    this.#machine = machine;
+  }
+
+  /** Bytes of all packings. */
+  get packedBytes(): number {
+    return this.#packedBytes;
+  }
+
+  /** Makes the plan's packings on the thread pool; those that exist already are free. */
+  async prepare(plan: EncodedPlan): Promise<void> {
+    await Promise.all(plan.constants.map((source) => (source.kind === 'packed' ? this.#packing(source, false) : null)));
+  }
+
+  /** A native plan; packings that {@link prepare} has not made are made here, on this thread. */
+  instantiate(plan: EncodedPlan): NativePlan {
+    const addon = native();
+    const blobs = plan.constants.map((source) =>
+      source.kind === 'tensor' ? this.#constant(source.tensor) : (this.#packing(source, true) as NativeBlob),
+    );
+    const numbers = Float64Array.from(plan.numbers);
+    for (const { at, constant } of plan.packedSizes) numbers[at] = addon.blobBytes(blobs[constant]);
+    const made = addon.plan(this.#machine.isa, numbers, blobs, { arenaPool: this.#arenas });
+    this.#plans.push(made);
+    return made;
+  }
+
+  /** Gives the native memory back; runs under way keep what they use until they end. */
+  dispose(): void {
+    const addon = native();
+    for (const each of [...this.#plans, ...this.#blobs, this.#arenas]) addon.release(each);
+    this.#plans.length = 0;
+    this.#blobs.length = 0;
+  }
+
+  /** Frees one plan. */
+  release(plan: NativePlan): void {
+    const at = this.#plans.indexOf(plan);
+    if (at < 0) return;
+    this.#plans.splice(at, 1);
+    native().release(plan);
+  }
+
+  #constant(tensor: HostTensor): NativeBlob {
+    let blob = this.#constants.get(tensor);
+    if (!blob) {
+      blob = native().constant(tensor.data as NumericStorage);
+      this.#constants.set(tensor, blob);
+      this.#blobs.push(blob);
+    }
+    return blob;
+  }
+
+  #packing(source: PackedSource, now: boolean): NativeBlob | Promise<NativeBlob> {
+    const key = `${source.packer}:${source.numbers.join()}`;
+    let owned = this.#packings.get(source.owner);
+    if (!owned) {
+      owned = new Map();
+      this.#packings.set(source.owner, owned);
+    }
+    const known = owned.get(key);
+    if (known && !(now && known instanceof Promise)) return known;
+    const id = this.#machine.kernels.get(source.packer)?.id as number;
+    const sources = source.sources.map((tensor) => tensor && (tensor.data as NumericStorage));
+    if (now) return this.#keep(owned, key, native().packSync(this.#machine.isa, id, sources, source.numbers));
+    const packing = native().pack(this.#machine.isa, id, sources, source.numbers);
+    owned.set(key, packing);
+    return packing.then(
+      (blob) => this.#keep(owned, key, blob),
+      (error) => {
+        owned.delete(key);
+        throw error;
+      },
+    );
+  }
+
+  #keep(owned: Map<string, NativeBlob | Promise<NativeBlob>>, key: string, blob: NativeBlob): NativeBlob {
+    const known = owned.get(key);
+    if (known && !(known instanceof Promise)) return known;
+    owned.set(key, blob);
+    this.#blobs.push(blob);
+    this.#packedBytes += native().blobBytes(blob);
+    return blob;
+  }
+}
