@@ -1,0 +1,104 @@
+/** The two ways to run an execution: awaiting the engine, or on this thread. */
+
+import { setImmediate } from 'node:timers/promises';
+import { AbortError, FiligreeError, InputError, MemoryError, RunError } from '../errors.ts';
+import { type AbortToken, type NativeRunOptions, native } from './native.ts';
+import type { Answer, Execution, Request } from './program.ts';
+import type { Weights } from './weights.ts';
+
+/** Planning holds the event loop at most about this long at a stretch (milliseconds). */
+const SLICE = 3;
+
+export interface DriveOptions {
+  readonly threads: number;
+  readonly priority?: number;
+  readonly signal?: AbortSignal | undefined;
+  /** Called after each native section with what it measured, where profiling is on. */
+  readonly onProfile?: (request: Extract<Request, { kind: 'run' }>, times: Float64Array) => void;
+}
+
+const classes = { ERR_INPUT: InputError, ERR_RUN: RunError, ERR_MEMORY: MemoryError, ERR_ABORTED: AbortError } as const;
+
+/** Errors of the engine as the public classes. */
+function publicError(error: unknown): unknown {
+  if (error instanceof FiligreeError || !(error instanceof Error)) return error;
+  const known = classes[(error as { code?: string }).code as keyof typeof classes];
+  return known ? new known(error.message, {}, { cause: error }) : error;
+}
+
+function nativeOptions(options: DriveOptions, steps: number, token?: AbortToken): NativeRunOptions {
+  const { threads, priority = 0, onProfile } = options;
+  const profile = onProfile && new Float64Array(2 * steps);
+  return { threads, priority, ...(profile ? { profile } : {}), ...(token ? { token } : {}) };
+}
+
+/** Runs to the end on this thread; idle threads of the pool help. */
+export function driveSync<T>(execution: Execution<T>, options: DriveOptions): T {
+  let answer: Answer;
+  for (;;) {
+    const step = execution.next(answer);
+    if (step.done) return step.value;
+    answer = undefined;
+    const request = step.value;
+    if (request.kind !== 'run') continue;
+    const run = nativeOptions(options, request.section.plan.steps.length);
+    try {
+      answer = native().runSync(request.plan, request.inputs, request.outputs, run);
+    } catch (error) {
+      throw publicError(error);
+    }
+    if (run.profile) options.onProfile?.(request, run.profile);
+  }
+}
+
+/** Runs to the end off the event loop. */
+export async function driveAsync<T>(execution: Execution<T>, weights: Weights, options: DriveOptions): Promise<T> {
+  const { signal } = options;
+  if (signal?.aborted) throw abortError(signal);
+  const token = signal && native().abortToken();
+  const onAbort = (): void => {
+    if (token) native().abort(token);
+  };
+  signal?.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await drive(execution, weights, options, token);
+  } catch (error) {
+    throw signal?.aborted ? abortError(signal) : publicError(error);
+  } finally {
+    signal?.removeEventListener('abort', onAbort);
+    if (token) native().release(token);
+  }
+}
+
+async function drive<T>(
+  execution: Execution<T>,
+  weights: Weights,
+  options: DriveOptions,
+  token: AbortToken | undefined,
+): Promise<T> {
+  let since = performance.now();
+  let answer: Answer;
+  for (;;) {
+    const step = execution.next(answer);
+    if (step.done) return step.value;
+    answer = undefined;
+    const request = step.value;
+    if (request.kind === 'run') {
+      const run = nativeOptions(options, request.section.plan.steps.length, token);
+      answer = await native().run(request.plan, request.inputs, request.outputs, run);
+      if (run.profile) options.onProfile?.(request, run.profile);
+      since = performance.now();
+    } else if (request.kind === 'prepare') {
+      await weights.prepare(request.plan);
+      since = performance.now();
+    } else if (performance.now() - since > SLICE) {
+      await setImmediate();
+      since = performance.now();
+    }
+    if (options.signal?.aborted) throw abortError(options.signal);
+  }
+}
+
+function abortError(signal: AbortSignal): AbortError {
+  return new AbortError('the run was aborted by its signal', {}, { cause: signal.reason });
+}

@@ -1,0 +1,94 @@
+/** Options of sessions and runs: every key checked, unknown ones refused. */
+
+import { OptionError } from '../errors.ts';
+
+/** How a session shares out the cores. */
+export type Scheduler = 'latency' | 'throughput';
+
+/** Options of Session.load. */
+export interface SessionOptions {
+  /** Most threads a run uses; the usable cores by default. */
+  readonly threads?: number;
+  /** `latency` (default): a run uses all threads. `throughput`: the images of a batch are dealt to threads. */
+  readonly scheduler?: Scheduler;
+  /** Plans kept for each graph; the least recently used go first. 32 by default. */
+  readonly planCacheSize?: number;
+  /** Contents of external data by location, for models given as bytes. */
+  readonly externalData?: Readonly<Record<string, Uint8Array>>;
+  /** Sizes for symbolic dimensions of the inputs, by the names the model gives them. */
+  readonly dimensions?: Readonly<Record<string, number>>;
+  /** `none` runs the graph as it is written; `all` (default) applies every rewrite. */
+  readonly optimization?: 'none' | 'all';
+  /** Runs of a higher priority start first among sessions that wait for the pool. 0 by default. */
+  readonly priority?: number;
+}
+
+/** Options of Session.run. */
+export interface RunOptions {
+  /** Names of the outputs to return; all by default. */
+  readonly outputs?: readonly string[];
+  /** Stops the run between two steps. */
+  readonly signal?: AbortSignal;
+}
+
+type Rule = (value: unknown) => string | undefined;
+
+const wholeFrom =
+  (least: number): Rule =>
+  (value) =>
+    Number.isSafeInteger(value) && (value as number) >= least ? undefined : `a whole number of at least ${least}`;
+const oneOf =
+  (...names: string[]): Rule =>
+  (value) =>
+    names.includes(value as string) ? undefined : names.map((name) => `"${name}"`).join(' or ');
+const recordOf =
+  (what: string, test: (value: unknown) => boolean): Rule =>
+  (value) =>
+    typeof value === 'object' && value !== null && Object.values(value).every(test)
+      ? undefined
+      : `an object of ${what}`;
+
+const sessionRules: Readonly<Record<keyof SessionOptions, Rule>> = {
+  threads: wholeFrom(1),
+  scheduler: oneOf('latency', 'throughput'),
+  planCacheSize: wholeFrom(1),
+  externalData: recordOf('Uint8Array', (value) => value instanceof Uint8Array),
+  dimensions: recordOf('whole numbers', (value) => Number.isSafeInteger(value) && (value as number) >= 0),
+  optimization: oneOf('none', 'all'),
+  priority: (value) => (Number.isSafeInteger(value) ? undefined : 'a whole number'),
+};
+
+const runRules: Readonly<Record<keyof RunOptions, Rule>> = {
+  outputs: (value) =>
+    Array.isArray(value) && value.every((name) => typeof name === 'string') ? undefined : 'an array of output names',
+  signal: (value) => (value instanceof AbortSignal ? undefined : 'an AbortSignal'),
+};
+
+function check<T extends object>(options: T, rules: Readonly<Record<string, Rule>>, where: string): T {
+  if (typeof options !== 'object' || options === null) {
+    throw new OptionError(`${where}: expected an object of options, got ${options === null ? 'null' : typeof options}`);
+  }
+  for (const [key, value] of Object.entries(options)) {
+    const rule = rules[key];
+    if (!rule) {
+      const known = Object.keys(rules).join(', ');
+      throw new OptionError(`${where}: unknown option "${key}"; known are ${known}`, { option: key });
+    }
+    const expected = value === undefined ? undefined : rule(value);
+    if (expected)
+      throw new OptionError(`${where}: option "${key}" has to be ${expected}, got ${show(value)}`, { option: key });
+  }
+  return options;
+}
+
+function show(value: unknown): string {
+  return typeof value === 'string'
+    ? `"${value}"`
+    : typeof value === 'object'
+      ? Object.prototype.toString.call(value)
+      : String(value);
+}
+
+export const checkSessionOptions = (options: SessionOptions): SessionOptions =>
+  check(options, sessionRules, 'Session.load');
+export const checkRunOptions = (options: RunOptions): RunOptions => check(options, runRules, 'session.run');
