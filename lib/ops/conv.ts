@@ -3,6 +3,9 @@
 import { tensorType } from '../ir/graph.ts';
 import { type Dim, type Shape, shapeText, sizeOf } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, toNumbers } from '../ir/tensor.ts';
+import { lowerConv } from './conv-lower.ts';
+import { type Activation, activate, activationOf, epilogueAttributes, NO_ACTIVATION } from './epilogue.ts';
+import type { LowerContext } from './lower.ts';
 import { defineOp, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 import {
   forEachTap,
@@ -143,6 +146,29 @@ function convReference(ctx: ReferenceContext): HostTensor[] {
   return [fromNumbers(x.dtype, p.dims, y)];
 }
 
+/** A convolution with residual and activation: activation(conv(x, w) + b + residual). */
+function fusedReference(ctx: ReferenceContext): HostTensor[] {
+  const x = ctx.tensor(0);
+  const weight = ctx.tensor(1);
+  const bias = ctx.optional(2);
+  const p = convProblem(ctx, x.dims, weight.dims, bias?.dims);
+  const y = filledWithBias(p.dims, bias);
+  convolve(p, toNumbers(x), toNumbers(weight), y);
+  const residual = ctx.optional(3);
+  if (residual) addTo(y, toNumbers(residual));
+  return [fromNumbers(x.dtype, p.dims, y.map(activate(ctx)))];
+}
+
+function addTo(y: Float64Array, x: Float64Array): void {
+  for (let i = 0; i < y.length; i++) y[i] += x[i];
+}
+
+function lowerWith(ctx: LowerContext, activation: Activation): string | undefined {
+  const window = mapWindow(convProblem(ctx, ctx.dims(0), ctx.dims(1)).window);
+  if (!window) return `no kernel for ${ctx.dims(0).length - 2} spatial axes`;
+  return lowerConv(ctx, { group: ctx.int('group', 1), window, activation });
+}
+
 export const convOps: readonly OpDefinition[] = [
   defineOp({
     name: 'Conv',
@@ -152,6 +178,19 @@ export const convOps: readonly OpDefinition[] = [
     attributes: convAttributes,
     infer: (ctx) => [tensorType(ctx.dtype(0), convShape(ctx, ctx.shape(0), ctx.shape(1), ctx.shape(2)))],
     reference: convReference,
+    lower: (ctx) => lowerWith(ctx, NO_ACTIVATION),
+    window: (ctx, dims) => mapWindow(convProblem(ctx, dims(0), dims(1)).window),
+  }),
+  defineOp({
+    name: 'Conv',
+    domain: 'filigree',
+    since: [1],
+    inputs: [2, 4],
+    outputs: [1, 1],
+    attributes: { ...convAttributes, ...epilogueAttributes },
+    infer: (ctx) => [tensorType(ctx.dtype(0), convShape(ctx, ctx.shape(0), ctx.shape(1), ctx.shape(2)))],
+    reference: fusedReference,
+    lower: (ctx) => lowerWith(ctx, activationOf(ctx)),
     window: (ctx, dims) => mapWindow(convProblem(ctx, dims(0), dims(1)).window),
   }),
 ];

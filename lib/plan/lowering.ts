@@ -147,7 +147,8 @@ export class NodeLowering extends NodeAccess implements LowerContext {
   }
   outputInPlace(i: number, j: number): Operand | undefined {
     const value = this.#value(j);
-    const form = this.#part.onlyForm(value);
+    const readTwice = this.#inputs.filter((input) => input === value).length > 1;
+    const form = readTwice ? undefined : this.#part.onlyForm(value);
     if (!form?.layout || !this.#facts.diesHere(value) || !this.#part.builder.isArena(form.operand.buffer))
       return undefined;
     this.#part.setSegments(this.#result(i), form.operand, form.layout);

@@ -1,0 +1,198 @@
+/** Native convolution: chooses the layout, then the sparse, dense or depthwise kernel. */
+
+import { bestLayout, type MapSize, SegmentLayout, type Window, windowBorders } from '../ir/segments.ts';
+import { sizeOf } from '../ir/shape.ts';
+import type { Activation } from './epilogue.ts';
+import type { LowerContext, Operand, StepParams } from './lower.ts';
+
+/** A convolution over 1 to 3 spatial axes. Inputs of the node: x, weights, bias?, residual?. */
+export interface NativeConv {
+  readonly group: number;
+  readonly window: Window;
+  readonly activation: Activation;
+}
+
+type Triple = readonly [number, number, number];
+
+/** Up to three numbers, missing ones before the first filled in: [w], [h, w], [d, h, w]. */
+function triple(values: readonly number[], fill: number): Triple {
+  const [d, h, w] = [...new Array<number>(3 - values.length).fill(fill), ...values];
+  return [d, h, w];
+}
+
+/** Sizes of a feature map from the dims [N, C, ...spatial]. */
+export function mapSize(dims: readonly number[]): MapSize {
+  const [d, h, w] = triple(dims.slice(2), 1);
+  return { n: dims[0], c: dims[1], d, h, w };
+}
+
+/** A layout is given up for another where less than this share of the best one's lanes would work. */
+const KEEP_EFFICIENCY = 0.85;
+
+interface LayoutPair {
+  readonly input: SegmentLayout;
+  readonly output: SegmentLayout;
+}
+
+/** The output's layout where the input keeps its lanes and tiles, if the stride divides them and everything fits. */
+function keptLayout(input: SegmentLayout, output: MapSize, window: Window): SegmentLayout | undefined {
+  const [, sy, sx] = window.strides;
+  const rows = input.tileRows / sy;
+  const columns = input.tileColumns / sx;
+  const fits =
+    input.axis === 'planes' &&
+    Number.isInteger(rows) &&
+    Number.isInteger(columns) &&
+    input.lanes.y * rows >= output.h &&
+    input.lanes.x * columns >= output.w;
+  return fits ? new SegmentLayout('planes', output, input.lanes, rows, columns) : undefined;
+}
+
+/** Efficiency counted on the output, whose lanes do the work. */
+function freshLayout(input: MapSize, output: MapSize, window: Window, ahead: readonly [number, number]): LayoutPair {
+  const [, sy, sx] = window.strides;
+  const cover = {
+    ...output,
+    h: Math.max(output.h, Math.ceil(input.h / sy)),
+    w: Math.max(output.w, Math.ceil(input.w / sx)),
+  };
+  let best: SegmentLayout | undefined;
+  // Tiles that later strides divide save conversions, unless they waste too many lanes here.
+  for (let [y, x] = ahead; ; y = Math.ceil(y / 2), x = Math.ceil(x / 2)) {
+    const layout = bestLayout(cover, y, x);
+    if (!best || layout.efficiency * KEEP_EFFICIENCY > best.efficiency) best = layout;
+    if (y === 1 && x === 1) break;
+  }
+  const { lanes, tileRows, tileColumns } = best;
+  return {
+    input: new SegmentLayout('planes', input, lanes, tileRows * sy, tileColumns * sx),
+    output: new SegmentLayout('planes', output, lanes, tileRows, tileColumns),
+  };
+}
+
+/** Layouts of a windowed operator's input and output: the input's own where it serves, else the best. */
+export function windowLayouts(ctx: LowerContext, window: Window): LayoutPair {
+  const input = mapSize(ctx.dims(0));
+  const output = mapSize(ctx.outputDims(0));
+  const fresh = freshLayout(input, output, window, ctx.stridesAhead(0));
+  const own = ctx.segmentsOf(0);
+  const kept = own && keptLayout(own, output, window);
+  const pair =
+    kept && kept.efficiency >= KEEP_EFFICIENCY * fresh.output.efficiency ? { input: own, output: kept } : fresh;
+  return { input: pair.input.withBorders(windowBorders(window)), output: pair.output };
+}
+
+/** True where borders are read or positions outside the image lie among the lanes that taps read. */
+function readsBorders(window: Window): boolean {
+  return sizeOf(window.kernel) > 1 || window.pads.some((pad) => pad !== 0);
+}
+
+/** The parameters every convolution kernel takes. */
+function convParams(conv: NativeConv, input: MapSize, output: MapSize): StepParams {
+  const { window, activation } = conv;
+  const [kernel_d, kernel_h, kernel_w] = window.kernel;
+  const [stride_d, stride_h, stride_w] = window.strides;
+  const [dilation_d, dilation_h, dilation_w] = window.dilations;
+  const [pad_front, pad_top, pad_left] = window.pads;
+  return {
+    groups: conv.group,
+    channels_in: input.c,
+    channels_out: output.c,
+    ...{ in_channel: 0, out_channel: 0, res_channel: 0 },
+    ...{ kernel_d, kernel_h, kernel_w, stride_d, stride_h, stride_w },
+    ...{ dilation_d, dilation_h, dilation_w, pad_front, pad_top, pad_left },
+    activation: activation.kind,
+    alpha: activation.alpha,
+    beta: activation.beta,
+    tile_block: 0,
+  };
+}
+
+/** Above this share of nonzeros the dense kernel is at least as fast as the generated, or the packed, sparse one. */
+const SPARSE_DENSITY = { generated: 0.45, packed: 0.25 } as const;
+
+/** Code and weights of generated rows take about this many bytes a nonzero. */
+const BYTES_PER_NONZERO = 15;
+
+type KernelKind = 'sparse' | 'packed' | 'dense' | 'depthwise';
+
+function chooseKernel(ctx: LowerContext, conv: NativeConv, channels: number): KernelKind {
+  const has = (kind: KernelKind): boolean => ctx.hasKernel(`conv.segments.${kind}.f32`);
+  if (conv.group === channels && conv.group > 1 && has('depthwise')) return 'depthwise';
+  const density = ctx.density(1);
+  if (density <= SPARSE_DENSITY.generated && has('sparse')) return 'sparse';
+  if (density <= SPARSE_DENSITY.packed && has('packed')) return 'packed';
+  return 'dense';
+}
+
+function interiorTiles(layout: SegmentLayout): number {
+  return Math.ceil(layout.size.n / layout.lanes.images) * layout.size.d * layout.tileRows * layout.tileColumns;
+}
+
+/** Threads share out tiles while there are many, and rows where the weights are what has to be read. */
+function chooseSplit(ctx: LowerContext, kind: KernelKind, tiles: number, weights: number): number {
+  if (ctx.threads === 1) return 0;
+  const bytes = kind === 'sparse' ? weights * ctx.density(1) * BYTES_PER_NONZERO : weights * 4;
+  const few = tiles < 8 * ctx.threads;
+  return few || (bytes > 1 << 19 && tiles < 64 * ctx.threads) ? 1 : 0;
+}
+
+/** Emits a float32 convolution; the reason where the node has to run on its reference. */
+export function lowerConv(ctx: LowerContext, conv: NativeConv): string | undefined {
+  if (ctx.outputDtype(0) !== 'float32') return `no kernel for ${ctx.outputDtype(0)}`;
+  if (!ctx.constant(1) || (ctx.has(2) && !ctx.constant(2))) return 'the weights are computed at run time';
+  if (conv.window.pads.some((pad) => pad < 0)) return 'negative padding';
+  if (sizeOf(ctx.dims(0)) === 0 || sizeOf(ctx.outputDims(0)) === 0) return 'an empty tensor';
+  const kind = chooseKernel(ctx, conv, ctx.dims(0)[1]);
+  const layouts = windowLayouts(ctx, conv.window);
+  const weights = sizeOf(ctx.dims(1));
+  const x = ctx.inputSegments(0, layouts.input, readsBorders(conv.window) ? 0 : undefined);
+  const { residual, y } = placeResult(ctx, layouts.output);
+  const tiles = interiorTiles(layouts.output);
+  const own: StepParams = kind === 'sparse' || kind === 'packed' ? { density: ctx.density(1) } : {};
+  const split = kind === 'depthwise' ? 0 : chooseSplit(ctx, kind, tiles, weights);
+  const params = {
+    ...convParams(conv, layouts.input.size, layouts.output.size),
+    ...own,
+    split,
+    in: x.layout as SegmentLayout,
+    out: y.layout as SegmentLayout,
+    res: residual?.layout ?? [],
+  };
+  const packing = packWeights(ctx, conv, kind, residual !== null, split === 0 ? Math.ceil(tiles / ctx.threads) : tiles);
+  ctx.step(`conv.segments.${kind}.f32`, [x, packing, residual, y], params);
+  return undefined;
+}
+
+/** The output, over the residual where that dies here. */
+function placeResult(ctx: LowerContext, layout: SegmentLayout): { residual: Operand | null; y: Operand } {
+  if (!ctx.has(3)) return { residual: null, y: ctx.outputSegments(0, layout) };
+  const own = ctx.segmentsOf(3);
+  const over = own?.samePositions(layout) ? ctx.outputInPlace(0, 3) : undefined;
+  if (over) return { residual: over, y: over };
+  const residual = ctx.inputSegments(3, layout);
+  return { residual, y: ctx.outputSegments(0, layout) };
+}
+
+function packWeights(ctx: LowerContext, conv: NativeConv, kind: KernelKind, residual: boolean, tiles: number): Operand {
+  const shape = {
+    groups: conv.group,
+    channels_in: ctx.dims(0)[1],
+    channels_out: ctx.outputDims(0)[1],
+    taps: sizeOf(conv.window.kernel),
+  };
+  const sources = [ctx.input(1), ctx.has(2) ? ctx.input(2) : null];
+  if (kind === 'dense') return ctx.packed('pack.conv.segments.dense.f32', sources, { ...shape, transposed: 0 });
+  if (kind === 'depthwise') return ctx.packed('pack.conv.segments.depthwise.f32', sources, shape);
+  const { kind: activation, alpha, beta } = conv.activation;
+  return ctx.packed(`pack.conv.segments.${kind}.f32`, sources, {
+    ...shape,
+    transposed: 0,
+    residual,
+    ...{ activation, alpha, beta, column_blocks: 0 },
+    // Packings depend on this only for the pace of prefetching: nearby sizes share one.
+    tiles: 2 ** Math.round(Math.log2(Math.max(1, tiles))),
+    tile_block: 0,
+    prefetch_output: ctx.dims(0)[0] > 1,
+  });
+}
