@@ -1,50 +1,32 @@
 // Runs one kernel of any instruction set on plain buffers: what the kernel tests and benchmarks call.
 #include "addon/run_kernel.h"
 
-#include <sys/mman.h>
-
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
 
+#include "addon/blob.h"
+#include "addon/values.h"
 #include "engine/kernel_table.h"
+#include "engine/pool.h"
 
 namespace filigree {
 
 namespace {
 
-Operand operandOf(const Napi::Value& value) {
-  if (!value.IsTypedArray()) return {nullptr, 0};
-  void* data = nullptr;
-  size_t length = 0;
-  napi_typedarray_type type;
-  napi_get_typedarray_info(value.Env(), value, &type, &length, &data, nullptr, nullptr);
-  return {static_cast<uint8_t*>(data), value.As<Napi::TypedArray>().ByteLength()};
-}
+/// Stands for the data of operands that are there but have no bytes.
+alignas(64) uint8_t nothing[64];
 
-Isa isaNamed(Napi::Env env, const std::string& name) {
-  for (int i = 0; i < kIsaCount; i++) {
-    if (name != isaName(static_cast<Isa>(i))) continue;
-    if (i > static_cast<int>(detectIsa())) throw Napi::Error::New(env, "this CPU does not have " + name);
-    return static_cast<Isa>(i);
+Operand operandOf(Napi::Env env, const Napi::Value& value) {
+  if (value.IsNull() || value.IsUndefined()) return {nullptr, 0};
+  if (handleOf(env, value)) {
+    const std::shared_ptr<Blob> blob = requireBlob(env, value);
+    return {blob->data, blob->bytes};
   }
-  throw Napi::Error::New(env, "no instruction set " + name);
+  const View view = requireView(env, value, "an operand");
+  return {view.data ? view.data : nothing, view.bytes};
 }
-
-/// Memory for a packing, executable once sealed where the kernel asks for that.
-struct PackedMemory {
-  uint8_t* data = nullptr;
-  size_t mapped = 0;
-  explicit PackedMemory(size_t bytes) : mapped((bytes + 4096 + 4095) / 4096 * 4096) {
-    void* at = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    data = at == MAP_FAILED ? nullptr : static_cast<uint8_t*>(at);
-  }
-  bool seal() { return mprotect(data, mapped, PROT_READ | PROT_EXEC) == 0; }
-  ~PackedMemory() {
-    if (data) munmap(data, mapped);
-  }
-};
 
 void check(Napi::Env env, const char* problem) {
   if (problem) throw Napi::Error::New(env, problem);
@@ -80,26 +62,14 @@ void readCall(const Napi::CallbackInfo& info, Call* call) {
   if (!call->kernel) throw Napi::Error::New(env, "no kernel " + name);
   call->layout = layoutOf(*call->kernel);
   const Napi::Array operands = info[2].As<Napi::Array>();
-  for (uint32_t i = 0; i < operands.Length(); i++) {
-    const Napi::Value value = operands.Get(i);
-    if (value.IsExternal()) {
-      PackedMemory* memory = value.As<Napi::External<PackedMemory>>().Data();
-      call->operands.push_back({memory->data, memory->mapped});
-    } else {
-      call->operands.push_back(operandOf(value));
-    }
-  }
-  const Operand numbers = operandOf(info[3]);
+  for (uint32_t i = 0; i < operands.Length(); i++) call->operands.push_back(operandOf(env, operands.Get(i)));
+  const View numbers = requireNumbers(env, info[3]);
   check(env, encodeWords(call->layout, reinterpret_cast<double*>(numbers.data), numbers.bytes / 8, &call->words));
 }
 
 void finishStep(Napi::Env env, Call* call) {
   if (call->operands.size() != call->layout.operands.size()) {
     throw Napi::Error::New(env, "the kernel takes " + std::to_string(call->layout.operands.size()) + " operands");
-  }
-  for (size_t i = 0; i < call->operands.size(); i++) {
-    if (!call->operands[i].data && call->operands[i].bytes == 0) continue;
-    if (!call->operands[i].data) call->operands[i].data = reinterpret_cast<uint8_t*>(64);
   }
   call->step = {call->operands.data(), static_cast<int>(call->operands.size()), call->words.data(),
                 static_cast<int>(call->words.size())};
@@ -158,23 +128,24 @@ Napi::Value runPacker(const Napi::CallbackInfo& info) {
   Call call;
   readCall(info, &call);
   if (!call.kernel->packedBytes) throw Napi::Error::New(env, "the kernel is not a packer");
-  call.operands.push_back({nullptr, 0});
-  finishStep(env, &call);
-  const size_t bytes = call.kernel->packedBytes(call.step);
-  auto memory = std::make_unique<PackedMemory>(bytes);
-  if (!memory->data) throw Napi::Error::New(env, "no memory for the packing");
-  call.operands.back() = {memory->data, bytes};
-  runParts(env, call, 1, 0);
-  if (call.kernel->executable && !memory->seal()) throw Napi::Error::New(env, "executable memory is forbidden");
-  return Napi::External<PackedMemory>::New(env, memory.release(), [](Napi::Env, PackedMemory* m) { delete m; });
+  if (call.operands.size() + 1 != call.layout.operands.size()) {
+    throw Napi::Error::New(env, "the packer takes " + std::to_string(call.layout.operands.size() - 1) + " sources");
+  }
+  PackCall pack;
+  pack.kernel = call.kernel;
+  pack.operands = call.operands;
+  pack.words = call.words;
+  Gang alone(1, 0);
+  pack.fill(alone);
+  if (!pack.blob) throw Napi::Error::New(env, pack.problem);
+  return wrapBlob(env, std::move(pack.blob));
 }
 
 Napi::Value packingBytes(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  if (!info[0].IsExternal()) throw Napi::TypeError::New(env, "expected a packing");
-  const PackedMemory* memory = info[0].As<Napi::External<PackedMemory>>().Data();
-  Napi::Uint8Array out = Napi::Uint8Array::New(env, memory->mapped);
-  std::memcpy(out.Data(), memory->data, memory->mapped);
+  const std::shared_ptr<Blob> packing = requireBlob(env, info[0]);
+  Napi::Uint8Array out = Napi::Uint8Array::New(env, packing->bytes);
+  std::memcpy(out.Data(), packing->data, packing->bytes);
   return out;
 }
 

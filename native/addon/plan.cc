@@ -1,0 +1,103 @@
+#include "engine/plan.h"
+
+#include <algorithm>
+
+#include "addon/environment.h"
+#include "addon/plan_handle.h"
+#include "addon/run.h"
+
+namespace filigree {
+
+std::shared_ptr<PlanHandle> requirePlan(napi_env env, napi_value value) {
+  return std::static_pointer_cast<PlanHandle>(requireHandle(env, value, Handle::kPlan, "a plan"));
+}
+
+Napi::Value arenaPool(const Napi::CallbackInfo& info) {
+  return wrapHandle(info.Env(), Handle::kArenaPool, std::make_shared<BlockPool>());
+}
+
+Napi::Value abortToken(const Napi::CallbackInfo& info) {
+  return wrapHandle(info.Env(), Handle::kAbortToken, std::make_shared<AbortToken>());
+}
+
+Napi::Value abortRuns(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const auto token =
+      std::static_pointer_cast<AbortToken>(requireHandle(env, info[0], Handle::kAbortToken, "an abort token"));
+  token->set.store(true);
+  Environment::of(env)->withdrawQueued(token.get());
+  return env.Undefined();
+}
+
+Napi::Value makePlan(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const Isa isa = isaNamed(env, info[0].ToString());
+  const View numbers = requireNumbers(env, info[1]);
+  if (!info[2].IsArray()) throwCoded(env, "ERR_INTERNAL", "constants must be an array");
+  auto handle = std::make_shared<PlanHandle>();
+  std::vector<ConstantBytes> constants;
+  const Napi::Array blobs = info[2].As<Napi::Array>();
+  for (uint32_t i = 0; i < blobs.Length(); i++) {
+    const std::shared_ptr<Blob> blob = requireBlob(env, blobs.Get(i));
+    handle->blobs.push_back(blob);
+    constants.push_back({blob->data, blob->bytes});
+    const bool known = std::find(handle->held.begin(), handle->held.end(), blob->held) != handle->held.end();
+    if (blob->held && !known) handle->held.push_back(blob->held);
+  }
+  const Napi::Value pool = option(info[3], "arenaPool");
+  handle->arenas =
+      pool.IsUndefined()
+          ? std::make_shared<BlockPool>()
+          : std::static_pointer_cast<BlockPool>(requireHandle(env, pool, Handle::kArenaPool, "an arena pool"));
+  const int64_t most = int64_t{1} << 53;
+  const int64_t physical = static_cast<int64_t>(std::min<uint64_t>(physicalMemory(), static_cast<uint64_t>(most)));
+  const int64_t limit = integerOption(info[3], "maxArenaBytes", physical, 0, most);
+  std::string problem;
+  handle->plan = decodePlan(isa, reinterpret_cast<const double*>(numbers.data), numbers.bytes / 8, std::move(constants),
+                            static_cast<size_t>(limit), &problem);
+  if (!handle->plan) throwCoded(env, "ERR_INTERNAL", problem);
+  return wrapHandle(env, Handle::kPlan, std::move(handle));
+}
+
+Napi::Value planInfo(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const std::shared_ptr<PlanHandle> handle = requirePlan(env, info[0]);
+  const Plan& plan = *handle->plan;
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("arenaBytes", static_cast<double>(plan.arenaBytes));
+  out.Set("scratchBytes", static_cast<double>(plan.scratchBytes));
+  out.Set("threadArenaBytes", static_cast<double>(plan.privateBytes()));
+  out.Set("steps", plan.steps);
+  out.Set("threads", plan.threads);
+  Napi::Float64Array costs = Napi::Float64Array::New(env, plan.instructions.size());
+  Napi::Float64Array units = Napi::Float64Array::New(env, plan.instructions.size());
+  for (size_t i = 0; i < plan.instructions.size(); i++) {
+    costs[i] = plan.instructions[i].work.cost;
+    units[i] = static_cast<double>(plan.instructions[i].work.units);
+  }
+  out.Set("costs", costs);
+  out.Set("units", units);
+  return out;
+}
+
+Napi::Value trim(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const Handle* handle = handleOf(env, info[0]);
+  if (handle && handle->kind == Handle::kArenaPool) {
+    std::static_pointer_cast<BlockPool>(requireHandle(env, info[0], Handle::kArenaPool, "an arena pool"))->trim();
+  } else {
+    requirePlan(env, info[0])->arenas->trim();
+  }
+  outputPool().trim();
+  stagingPool().trim();
+  return env.Undefined();
+}
+
+Napi::Value release(const Napi::CallbackInfo& info) {
+  Handle* handle = handleOf(info.Env(), info[0]);
+  if (!handle) throwCoded(info.Env(), "ERR_INTERNAL", "expected a blob, plan, arena pool or abort token");
+  handle->object.reset();
+  return info.Env().Undefined();
+}
+
+}  // namespace filigree
