@@ -5,7 +5,7 @@ import { tensorType } from '../ir/graph.ts';
 import { type Dim, type Shape, shapeText, sizeOf } from '../ir/shape.ts';
 import { fromBigInts, type HostTensor, toBigInts } from '../ir/tensor.ts';
 import { broadcastDims, broadcastInfer, zip } from './broadcast.ts';
-import { expectKind, expectSame, isInteger, numberKinds, numberSink, numbersOf } from './elements.ts';
+import { bigOf, expectKind, expectSame, isInteger, numberKinds, numberSink, numbersOf } from './elements.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 
 /** What versions 1 to 6 say about broadcasting, and their unused hint. */
@@ -181,11 +181,8 @@ function power(ctx: ReferenceContext): HostTensor {
     return sink.finish();
   }
   const out: bigint[] = new Array(sizeOf(dims));
-  const toBig = (v: number): bigint => {
-    if (!Number.isFinite(v)) throw ctx.error(`a power is ${v}, which ${a.dtype} cannot hold`);
-    return BigInt(Math.trunc(v));
-  };
-  zip<number, number, bigint>(dims, x, y, (p, q) => toBig(cPow(p, q)), out);
+  const { dtype } = a;
+  zip<number, number, bigint>(dims, x, y, (p, q) => bigOf(cPow(p, q), dtype), out);
   return fromBigInts(a.dtype, dims, out);
 }
 

@@ -2,7 +2,7 @@
 
 import { type DType, type DTypeKind, dtypeInfo, isBig, isPacked, type Storage } from '../ir/dtype.ts';
 import { sizeOf } from '../ir/shape.ts';
-import { allocate, fromNumbers, type HostTensor, tensor, toNumbers } from '../ir/tensor.ts';
+import { allocate, fromBigInts, fromNumbers, type HostTensor, tensor, toNumbers } from '../ir/tensor.ts';
 import type { InferContext } from './op.ts';
 
 /** Types whose storage entries are the numbers themselves: storing into it rounds or wraps like C. */
@@ -31,7 +31,25 @@ export function numberSink(dtype: DType, dims: readonly number[]): NumberSink {
     return { values: values as Float32Array, finish: () => tensor(dtype, dims, values) };
   }
   const values = allocate('float64', count) as Float64Array;
+  if (isBig(dtype))
+    return {
+      values,
+      finish: () =>
+        fromBigInts(
+          dtype,
+          dims,
+          Array.from(values, (v) => bigOf(v, dtype)),
+        ),
+    };
   return { values, finish: () => fromNumbers(dtype, dims, values) };
+}
+
+/** The integer part of a number as a bigint; NaN and what is out of range become the least value, as on x86. */
+export function bigOf(x: number, dtype: 'int64' | 'uint64'): bigint {
+  const least = dtype === 'int64' ? -(2n ** 63n) : 2n ** 63n;
+  const limit = dtype === 'int64' ? 2 ** 63 : 2 ** 64;
+  if (!(x < limit && x >= -(2 ** 63))) return least;
+  return BigInt(Math.trunc(x));
 }
 
 /** Entries that compare with `<` and `===`: strings, bigints or numbers. */
