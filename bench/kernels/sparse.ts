@@ -1,6 +1,6 @@
 /**
  * Sparse kernels on the layers of ResNet-50 and BERT-base: microseconds on one core and the share of the multiply-add
- * peak that the nonzeros alone reach. Usage: npm run bench:kernels -- [--density 0.1] [--only text] [--repeats 20]
+ * peak that the nonzeros alone reach. Usage: npm run bench:kernels -- [--density 0.1] [--only text] [--kernel text] [--repeats 20]
  */
 
 import { parseArgs } from 'node:util';
@@ -23,6 +23,7 @@ interface Layer {
 const { values } = parseArgs({
   options: {
     density: { type: 'string', default: '0.1' },
+    kernel: { type: 'string', default: '' },
     only: { type: 'string', default: '' },
     repeats: { type: 'string', default: '20' },
     'tile-block': { type: 'string', default: '0' },
@@ -167,7 +168,10 @@ const columns = isas
       .filter((k) => /^conv\.segments\.(sparse|packed)\.f32$/.test(k.name))
       .map((k) => [isa, k.name] as const),
   )
-  .filter(([isa]) => isa !== 'portable' && isa !== 'avx512vnni');
+  .filter(
+    ([isa, name]) =>
+      (values.kernel === '' || name.includes(values.kernel)) && isa !== 'portable' && isa !== 'avx512vnni',
+  );
 console.log(`${''.padEnd(28)} ${columns.map(([isa, name]) => `${isa} ${name.split('.')[2]}`.padStart(16)).join('')}`);
 for (const layer of layers) {
   const cells = columns.map(([isa, name]) => measure(isa, name, layer).padStart(16));

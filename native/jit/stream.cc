@@ -10,7 +10,7 @@
 namespace filigree {
 namespace jit {
 
-int64_t streamRowGroups(int64_t rows) { return std::min<int64_t>(16, (rows + 31) / 32); }
+int64_t streamRowGroups(int64_t rows) { return (rows + 63) / 64; }
 
 int64_t streamFirstRow(int64_t rows, int64_t group) {
   const int64_t groups = streamRowGroups(rows);

@@ -11,7 +11,8 @@ enum { kX, kPacking, kResidual, kY };
 
 /// Vectors of a line, and tiles that a row's nonzeros are applied to at once: half of the registers hold sums.
 constexpr int kLineVectors = kSegmentLanes / kLanes;
-constexpr int kTiles = 8 / kLineVectors;
+constexpr int kTiles = (kLanes == 16 ? 4 : 8) / kLineVectors;
+/// (4 tiles of whole-line vectors do better than 8: their sums are loaded and stored half as often.)
 /// Columns of a block: their copied lines take two thirds of the first-level cache.
 constexpr int64_t kBlockColumns = 32768 / (kTiles * kLineBytes);
 

@@ -16,12 +16,14 @@ struct SparseMaps {
   int64_t input_lines, residual_lines, output_lines;
 };
 
-/// Most tiles that go through a piece before the next one: the part of the input and output they touch should stay in
-/// the second-level cache beside the pieces.
+/// Most tiles that go through a piece before the next one: what they read and a share of what they write should stay in
+/// the second-level cache beside the pieces, but fewer than 8 would not pay for fetching the next piece.
 FILIGREE_INLINE int64_t tileBlockLimit(const ConvParams& p, int64_t input_lines, int64_t tiles) {
   int64_t block = p.tile_block;
-  if (block == 0) block = (900 * 1024) / (input_lines * kLineBytes + 1);
-  if (block < 4) block = 4;
+  if (block == 0) {
+    block = (400 * 1024) / ((input_lines + p.channels_out / 4) * kLineBytes + 1);
+    if (block < 8) block = 8;
+  }
   if (block > tiles) block = tiles;
   return block < 1 ? 1 : block;
 }

@@ -33,7 +33,7 @@ FILIGREE_INLINE const char* readPackerParams(const Step& step, jit::SparseSpec* 
   spec->column_blocks = w[9];
   if (w[9] < 0 || w[9] > limit || w[10] < 0 || w[11] < 0) return "column_blocks, tiles or tile_block out of range";
   ConvParams rule;
-  rule.tile_block = w[11];
+  rule.tile_block = w[11], rule.channels_out = spec->rows;
   spec->passes = tileBlock(rule, blockLines(spec->columns, spec->taps, spec->groups), w[10]);
   spec->prefetch_output = w[12] != 0;
   const int64_t count = product(product(spec->rows, spec->columns / spec->groups), spec->taps);
