@@ -45,7 +45,7 @@ function coordinate(axis: ResizeAxis, x: number, round: (v: number) => number): 
       const [start, end] = roi;
       const last = input - 1;
       if (length === 1) return round(((start + end) * last) / 2);
-      return round(start * last + (x * (end - start) * last) / (length - 1));
+      return round(round(start * last) + round(round(round(x * round(end - start)) * last) / (length - 1)));
     }
   }
 }
