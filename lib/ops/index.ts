@@ -22,6 +22,7 @@ import { gatherOps } from './gather.ts';
 import { imageOps } from './image.ts';
 import { integerConvOps } from './integer-conv.ts';
 import { integerMatmulOps } from './integer-matmul.ts';
+import { layerNormOps } from './layer-norm.ts';
 import { linalgOps } from './linalg.ts';
 import { lossOps } from './loss.ts';
 import { matmulOps } from './matmul.ts';
@@ -83,6 +84,7 @@ const families: readonly (readonly OpDefinition[])[] = [
   imageOps,
   integerConvOps,
   integerMatmulOps,
+  layerNormOps,
   linalgOps,
   lossOps,
   matmulOps,
