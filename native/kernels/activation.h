@@ -53,6 +53,22 @@ FILIGREE_INLINE F32 apply(F32 x, int64_t kind, float alpha, float beta) {
   }
 }
 
+/// An activation as min(high, max(low, x)), for kernels that clamp what they store and run the others over stored
+/// lines. `all` is true where that is the whole activation. A NaN stays one.
+struct Clamp {
+  float low, high;
+  bool all;
+};
+
+FILIGREE_INLINE Clamp clampOf(int64_t kind, float alpha, float beta) {
+  const float infinity = __builtin_inff();
+  if (kind == kActivationRelu) return {0, infinity, true};
+  if (kind == kActivationClip) return {alpha, beta, true};
+  return {-infinity, infinity, kind == kActivationNone};
+}
+
+FILIGREE_INLINE F32 apply(F32 x, const Clamp& clamp) { return min(set1(clamp.high), max(set1(clamp.low), x)); }
+
 /// Applies an activation to `count` floats in place; count is a multiple of kLanes.
 FILIGREE_INLINE void applyRow(float* row, int64_t count, int64_t kind, float alpha, float beta) {
   for (int64_t i = 0; i < count; i += kLanes) store(row + i, apply(load(row + i), kind, alpha, beta));

@@ -103,9 +103,7 @@ struct Dense {
   Cut cut;
   const float *x, *packed, *residual;
   float* y;
-  /// Bounds of the activation; other activations run over the stored lines.
-  float low, high;
-  bool clamps;
+  Clamp clamp;
 };
 
 FILIGREE_INLINE int64_t unitTiles(const Cut& cut) { return denseTilesFor(cut.rows); }
@@ -138,9 +136,7 @@ FILIGREE_INLINE Dense readDense(const Step& step) {
   d.packed = input<float>(step, 1);
   d.residual = d.p.residual ? input<float>(step, 2) : nullptr;
   d.y = output<float>(step, 3);
-  d.clamps = d.p.activation <= kActivationClip;
-  d.low = d.p.activation == kActivationRelu ? 0.0f : d.p.activation == kActivationClip ? d.p.alpha : -__builtin_inff();
-  d.high = d.p.activation == kActivationClip ? d.p.beta : __builtin_inff();
+  d.clamp = clampOf(d.p.activation, d.p.alpha, d.p.beta);
   return d;
 }
 
@@ -190,12 +186,12 @@ void runRowGroup(const Dense& d, int64_t unit, const Block& block) {
     const int64_t channel = cut.firstChannel(pass);
     taps.channels = cut.firstChannel(pass + 1) - channel;
     const bool last = pass == cut.passes - 1;
-    const DensePass what = {panel + rows + channel * cut.taps * rows, panel, pass == 0, last, d.low, d.high};
+    const DensePass what = {panel + rows + channel * cut.taps * rows, panel, pass == 0, last, d.clamp};
     for (int64_t tile = 0; tile < block.count;) {
       const int64_t count = block.count - tile >= together ? together : 1;
       const DenseAt at = placeTiles(d, block, tile, count, group * cut.channels + channel, first);
       (count == together ? many : one)(taps, what, at);
-      for (int64_t t = 0; last && !d.clamps && t < count; t++) {
+      for (int64_t t = 0; last && !d.clamp.all && t < count; t++) {
         applyRow(at.y[t], rows * kLine, p.activation, p.alpha, p.beta);
       }
       tile += count;

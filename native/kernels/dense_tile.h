@@ -1,10 +1,8 @@
 // The inner kernel of dense convolutions and linear layers over segment maps: R output channels of T tiles in
 // registers, one broadcast weight and T input lines a step.
 #pragma once
+#include "kernels/activation.h"
 #include "simd/line.h"
-
-/// Register arrays live in registers only where the loops over them are unrolled.
-#define FILIGREE_UNROLL _Pragma("GCC unroll 32")
 
 namespace filigree {
 namespace FILIGREE_ISA {
@@ -32,7 +30,7 @@ struct DensePass {
   const float* weights;
   const float* bias;
   bool first, last;
-  float low, high;
+  Clamp clamp;
 };
 
 /// Lines of T tiles, at the pass's first input channel and the group's first output channel.
@@ -89,13 +87,12 @@ __attribute__((noinline)) void denseTile(const DenseTaps& taps, const DensePass&
       }
     }
   }
-  const F32 low = set1(pass.low), high = set1(pass.high);
   FILIGREE_UNROLL
   for (int r = 0; r < R; r++) {
     FILIGREE_UNROLL
     for (int v = 0; v < V; v++) {
       float* const to = at.y[v / kLineVectors] + r * kLine + v % kLineVectors * kLanes;
-      store(to, pass.last ? min(high, max(low, acc[r][v])) : acc[r][v]);
+      store(to, pass.last ? apply(acc[r][v], pass.clamp) : acc[r][v]);
     }
   }
 }

@@ -2,6 +2,9 @@
 #pragma once
 #include "simd/vec.h"
 
+/// Register arrays live in registers only where the loops over them are unrolled.
+#define FILIGREE_UNROLL _Pragma("GCC unroll 32")
+
 namespace filigree {
 namespace FILIGREE_ISA {
 namespace {
