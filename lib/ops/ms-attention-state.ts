@@ -81,7 +81,6 @@ export function multiply(a: Float64Array, b: Float64Array, inner: number, column
     const row = out.subarray(r * columns, (r + 1) * columns);
     for (let k = 0; k < inner; k++) {
       const factor = a[r * inner + k];
-      if (factor === 0) continue;
       const at = k * columns;
       for (let c = 0; c < columns; c++) row[c] += factor * b[at + c];
     }
