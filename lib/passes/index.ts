@@ -1,16 +1,17 @@
 /** The ordered pipeline of rewrites. */
 
 import type { Graph } from '../ir/graph.ts';
+import { deadCode } from './dead-code.ts';
+import { foldConstants } from './fold-constants.ts';
+import { convEpilogue, foldIntoConv } from './fuse-conv.ts';
+import type { Pass } from './pass.ts';
 
-/** A rewrite: changes the graph in place and tells whether it did. */
-export interface Pass {
-  readonly name: string;
-  run(graph: Graph): boolean;
-}
+const pipeline: readonly Pass[] = [foldConstants, deadCode, foldIntoConv, convEpilogue, deadCode];
 
-const pipeline: readonly Pass[] = [];
-
-/** Applies every rewrite; outputs stay the same up to rounding. */
-export function optimize(graph: Graph): void {
-  for (const pass of pipeline) pass.run(graph);
+/** Applies every rewrite; outputs stay the same up to rounding. `after` sees the graph after each. */
+export function optimize(graph: Graph, after?: (pass: string, graph: Graph) => void): void {
+  for (const pass of pipeline) {
+    pass.run(graph);
+    after?.(pass.name, graph);
+  }
 }
