@@ -30,7 +30,7 @@ export class Session {
   readonly outputs: readonly Port[];
   /** The model as loaded and rewritten. */
   readonly model: Model;
-  readonly #program: Program;
+  readonly program: Program;
   readonly #weights: Weights;
   readonly #drive: DriveOptions;
   readonly #symbols: ReadonlyMap<string, number>;
@@ -47,7 +47,7 @@ export class Session {
     this.#weights = new Weights(machine);
     const plan = { kernels: machine.kernels, threads, jit: machine.jit };
     const shared = { plan, weights: this.#weights, memories: new WeakMap(), planLimit: options.planCacheSize ?? 32 };
-    this.#program = new Program(model.graph, shared, (body) => driveSync(body, this.#drive));
+    this.program = new Program(model.graph, shared, (body) => driveSync(body, this.#drive));
   }
 
   /**
@@ -99,7 +99,7 @@ export class Session {
         throw new OptionError(`session.run: the model has no output "${name}"; it has ${known}`, { output: name });
       }
     }
-    return this.#program.execute(this.#bind(feeds));
+    return this.program.execute(this.#bind(feeds));
   }
 
   #bind(feeds: RunValues): Map<Value, HostValue> {
