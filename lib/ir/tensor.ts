@@ -1,7 +1,8 @@
 /** Values on the JavaScript side: tensors, sequences, optionals and maps. */
 
+import { totalmem } from 'node:os';
 import { InternalError, MemoryError } from '../errors.ts';
-import { type DType, dtypeInfo, isBig, isPacked, type NumericStorage, type Storage, storageLength } from './dtype.ts';
+import { byteLength, type DType, dtypeInfo, isBig, isPacked, type NumericStorage, type Storage, storageLength } from './dtype.ts';
 import { float4e2m1ToNumber, floatDecoder, floatEncoder, numberToFloat4e2m1 } from './float.ts';
 import { MAX_ELEMENTS, sizeOf } from './shape.ts';
 
@@ -49,11 +50,27 @@ export function tensor(dtype: DType, dims: readonly number[], data: Storage): Ho
   return { kind: 'tensor', dtype, dims, data };
 }
 
-/** Zeroed storage (empty strings) for `count` elements. Throws MemoryError where that is more than can be held. */
-export function allocate(dtype: DType, count: number): Storage {
+/** Bytes of memory that this process may have. */
+const machineBytes = Math.min(totalmem(), process.constrainedMemory?.() || Number.POSITIVE_INFINITY);
+
+/** Throws MemoryError where `count` elements are more than the machine's memory. */
+export function checkAllocatable(dtype: DType, count: number): void {
   if (!(count >= 0 && count <= MAX_ELEMENTS)) {
     throw new MemoryError(`a tensor of ${count} elements is larger than any memory`, { elements: count });
   }
+  const bytes = dtype === 'string' ? count * 8 : byteLength(dtype, count);
+  if (bytes > machineBytes) {
+    throw new MemoryError(`${count} elements of ${dtype} take ${bytes} bytes, the machine has ${machineBytes}`, {
+      elements: count,
+      dtype,
+      bytes,
+    });
+  }
+}
+
+/** Zeroed storage (empty strings) for `count` elements. Throws MemoryError where that is more than can be held. */
+export function allocate(dtype: DType, count: number): Storage {
+  checkAllocatable(dtype, count);
   const info = dtypeInfo(dtype);
   try {
     return info.storage ? new info.storage(storageLength(dtype, count)) : new Array<string>(count).fill('');

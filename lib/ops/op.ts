@@ -137,6 +137,9 @@ export interface NodeFacts {
   readonly outputs: readonly (unknown | null)[];
 }
 
+/** Characters of a message: it may quote lists of the model, which may be of any length. */
+const MESSAGE_LIMIT = 400;
+
 /** Attribute access over a node; base of the three contexts. `phase` decides the class of error. */
 export class NodeAccess implements NodeReader {
   readonly #node: NodeFacts;
@@ -206,7 +209,8 @@ export class NodeAccess implements NodeReader {
   error(message: string): FiligreeError {
     const node = this.#node;
     const details = { node: node.name, op: opKey(node.domain, node.op) };
-    const text = `${nodeText(node)}: ${message}`;
+    const clipped = message.length > MESSAGE_LIMIT ? `${message.slice(0, MESSAGE_LIMIT)}...` : message;
+    const text = `${nodeText(node)}: ${clipped}`;
     return this.#phase === 'run' ? new RunError(text, details) : new ModelFormatError(text, details);
   }
 

@@ -3,7 +3,7 @@
 import { tensorType } from '../ir/graph.ts';
 import type { Dim, Shape } from '../ir/shape.ts';
 import { sizeOf } from '../ir/shape.ts';
-import { fromNumbers, type HostTensor } from '../ir/tensor.ts';
+import { checkAllocatable, fromNumbers, type HostTensor } from '../ir/tensor.ts';
 import { normalizeAxes } from './axes.ts';
 import { mapAxes } from './movement.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
@@ -99,6 +99,8 @@ function pad(ctx: ReferenceContext): HostTensor {
   if (fill && (sizeOf(fill.dims) !== 1 || fill.dtype !== x.dtype)) {
     throw ctx.error(`constant_value must be one ${x.dtype}, it is ${fill.dtype} [${fill.dims.join(',')}]`);
   }
+  const dims = x.dims.map((dim, i) => paddedDim(ctx, dim, amounts[i]) as number);
+  checkAllocatable(x.dtype, sizeOf(dims));
   const maps = amounts.map((amount, i) => padMap(ctx, mode, x.dims[i], amount));
   return mapAxes(x, maps, fill);
 }
@@ -125,6 +127,7 @@ function inferCenterCropPad(ctx: InferContext): Shape | undefined {
 function centerCropPad(ctx: ReferenceContext): HostTensor {
   const x = ctx.tensor(0);
   const dims = centeredDims(ctx, x.dims, ctx.integers(1));
+  checkAllocatable(x.dtype, sizeOf(dims));
   const maps = dims.map((size, i) => {
     const dim = x.dims[i];
     const shift = size < dim ? Math.floor((dim - size) / 2) : -Math.floor((size - dim) / 2);
