@@ -2,7 +2,16 @@
 
 import { totalmem } from 'node:os';
 import { InternalError, MemoryError } from '../errors.ts';
-import { byteLength, type DType, dtypeInfo, isBig, isPacked, type NumericStorage, type Storage, storageLength } from './dtype.ts';
+import {
+  byteLength,
+  type DType,
+  dtypeInfo,
+  isBig,
+  isPacked,
+  type NumericStorage,
+  type Storage,
+  storageLength,
+} from './dtype.ts';
 import { float4e2m1ToNumber, floatDecoder, floatEncoder, numberToFloat4e2m1 } from './float.ts';
 import { MAX_ELEMENTS, sizeOf } from './shape.ts';
 

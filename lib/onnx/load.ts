@@ -2,6 +2,7 @@
 
 import { FiligreeError, ModelFormatError } from '../errors.ts';
 import type { Model } from '../ir/model.ts';
+import { inferTypes } from '../ops/infer.ts';
 import { decodeModel } from './decode.ts';
 import { ExternalFiles, type FileReader, readWholeFile } from './external-data.ts';
 import { importModel } from './import.ts';
@@ -13,15 +14,18 @@ export interface LoadOptions {
   readonly externalData?: ReadonlyMap<string, Uint8Array>;
 }
 
-/** Loads and imports a model. `source` is a path or the bytes of the file, which must not change afterwards. */
+/**
+ * Loads a model: decoded, imported, every value typed. `source` is a path or the bytes of the file, which must not
+ * change afterwards. Throws ModelFormatError, UnsupportedError (all nodes that cannot run) or MemoryError.
+ */
 export function loadModel(source: string | Uint8Array, options: LoadOptions = {}): Model {
   const files = options.files ?? readWholeFile;
-  if (typeof source !== 'string') {
-    const external = new ExternalFiles(undefined, files, options.externalData);
-    return importModel(decodeModel(source), external.read);
-  }
-  const external = new ExternalFiles(source, files, options.externalData);
-  return importModel(decodeModel(readModelFile(source, files)), external.read);
+  const path = typeof source === 'string' ? source : undefined;
+  const bytes = typeof source === 'string' ? readModelFile(source, files) : source;
+  const external = new ExternalFiles(path, files, options.externalData);
+  const model = importModel(decodeModel(bytes), external.read);
+  inferTypes(model.graph);
+  return model;
 }
 
 function readModelFile(path: string, files: FileReader): Uint8Array {

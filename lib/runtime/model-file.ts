@@ -1,7 +1,7 @@
 /** Model files as memory. */
 
 import { statSync } from 'node:fs';
-import { ModelFormatError } from '../errors.ts';
+import { ModelFormatError, NativeLoadError } from '../errors.ts';
 import { readWholeFile } from '../onnx/external-data.ts';
 import { native } from './native.ts';
 
@@ -14,6 +14,7 @@ export function openModelFile(path: string): ArrayBuffer {
   try {
     return native().mapFile(path);
   } catch (cause) {
+    if (cause instanceof NativeLoadError) return readWholeFile(path);
     throw new ModelFormatError(`cannot map the file: ${(cause as Error).message}`, { path }, { cause });
   }
 }

@@ -244,7 +244,7 @@ export class Program {
     }
     const bindings = new Map<Value, HostValue>();
     body.inputs.forEach((input, i) => {
-      const feed = feeds[i] ?? input.constant;
+      const feed = feeds[i] ?? body.defaults?.get(input);
       if (!feed) throw new RunError(`graph "${body.name}": input "${input.name}" has no value`, { input: input.name });
       bindings.set(input, feed);
     });

@@ -10,6 +10,7 @@ import { optimize } from '../passes/index.ts';
 import { type DriveOptions, driveAsync, driveSync } from './driver.ts';
 import { contentOfFeed, type RunValue, valueForCaller } from './feeds.ts';
 import { thisMachine } from './machine.ts';
+import { openModelFile } from './model-file.ts';
 import { checkRunOptions, checkSessionOptions, type RunOptions, type SessionOptions } from './options.ts';
 import { type Execution, Program } from './program.ts';
 import { Weights } from './weights.ts';
@@ -58,7 +59,7 @@ export class Session {
     checkSessionOptions(options);
     const bytes = typeof source === 'string' || source instanceof Uint8Array ? source : viewOf(source);
     const externalData = new Map(Object.entries(options.externalData ?? {}));
-    const model = loadModel(bytes, { externalData });
+    const model = loadModel(bytes, { externalData, files: openModelFile });
     if ((options.optimization ?? 'all') === 'all') optimize(model.graph);
     return new Session(model, options);
   }
@@ -116,7 +117,7 @@ export class Session {
       given.delete(port.name);
       const feed = feeds[port.name];
       const value = graph.inputs[i];
-      const fallback = value.constant;
+      const fallback = graph.defaults?.get(value);
       if (feed === undefined && !fallback) {
         throw new InputError(`input "${port.name}" is missing`, { input: port.name });
       }
