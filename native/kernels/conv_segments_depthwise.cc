@@ -34,40 +34,72 @@ struct Run {
   int64_t begin, end;
 };
 
-/// K taps along the width with stride S, T tiles.
-template <int K, int S, int T>
-__attribute__((noinline)) void depthwiseRun(const Depthwise& d, const Run& run) {
-  const int64_t taps = d.p.taps(), yTile = d.p.out.C * kLine, rTile = d.p.res.C * kLine;
-  for (int64_t m = run.begin; m < run.end; m++) {
-    const float* const w = d.packing + m * (taps + 1);
-    const int64_t channel = (d.multiplier == 1 ? m : m / d.multiplier) * kLine;
-    for (int v = 0; v < kLine; v += kLanes) {
-      F32 acc[T];
+/// Vectors of a line in one pass over the taps.
+constexpr int kPass = kLineVectors > 2 ? 2 : kLineVectors;
+
+/// K taps along the width with stride S for T tiles and N neighbouring channels at a time, starting from m. The lines
+/// of one tile are read N at a time because tiles of 64 channels or a multiple all map to the same cache sets: reading
+/// one line of each in turn made them evict each other (2 to 3 times slower).
+template <int K, int S, int T, int N>
+FILIGREE_INLINE void depthwiseLines(const Depthwise& d, const Run& run, int64_t m, const float* x0, int v) {
+  constexpr int P = N * kPass;
+  const int64_t stride = d.p.taps() + 1;
+  const float* w = d.packing + m * stride;
+  F32 acc[P][T];
+  FILIGREE_UNROLL
+  for (int i = 0; i < P; i++) {
+    FILIGREE_UNROLL
+    for (int t = 0; t < T; t++) acc[i][t] = set1(w[i / kPass * stride]);
+  }
+  w++;
+  for (int64_t kd = 0; kd < d.p.kernel[0]; kd++) {
+    for (int64_t kh = 0; kh < d.p.kernel[1]; kh++, w += K) {
+      const float* const x = x0 + kd * d.stepD + kh * d.stepH;
+      F32 weights[N][K];
       FILIGREE_UNROLL
-      for (int t = 0; t < T; t++) acc[t] = set1(w[0]);
-      const float* row = w + 1;
-      for (int64_t kd = 0; kd < d.p.kernel[0]; kd++) {
-        for (int64_t kh = 0; kh < d.p.kernel[1]; kh++, row += K) {
-          const float* const x = run.x + channel + v + kd * d.stepD + kh * d.stepH;
-          F32 weights[K];
+      for (int n = 0; n < N; n++) {
+        FILIGREE_UNROLL
+        for (int k = 0; k < K; k++) weights[n][k] = set1(w[n * stride + k]);
+      }
+      FILIGREE_UNROLL
+      for (int column = 0; column < (T - 1) * S + K; column++) {
+        FILIGREE_UNROLL
+        for (int i = 0; i < P; i++) {
+          const F32 line = load(x + column * d.tile + i / kPass * kLine + i % kPass * kLanes);
           FILIGREE_UNROLL
-          for (int k = 0; k < K; k++) weights[k] = set1(row[k]);
-          FILIGREE_UNROLL
-          for (int i = 0; i < (T - 1) * S + K; i++) {
-            const F32 line = load(x + i * d.tile);
-            FILIGREE_UNROLL
-            for (int t = 0; t < T; t++) {
-              if (i >= t * S && i < t * S + K) acc[t] = fma(line, weights[i - t * S], acc[t]);
-            }
+          for (int t = 0; t < T; t++) {
+            const int k = column - t * S;
+            if (k >= 0 && k < K) acc[i][t] = fma(line, weights[i / kPass][k], acc[i][t]);
           }
         }
       }
-      FILIGREE_UNROLL
-      for (int t = 0; t < T; t++) {
-        if (run.residual) acc[t] += load(run.residual + t * rTile + m * kLine + v);
-        store(run.y + t * yTile + m * kLine + v, apply(acc[t], d.clamp));
-      }
     }
+  }
+  const int64_t yTile = d.p.out.C * kLine, residualTile = d.p.res.C * kLine;
+  FILIGREE_UNROLL
+  for (int t = 0; t < T; t++) {
+    FILIGREE_UNROLL
+    for (int i = 0; i < P; i++) {
+      const int64_t at = (m + i / kPass) * kLine + i % kPass * kLanes + v;
+      if (run.residual) acc[i][t] += load(run.residual + t * residualTile + at);
+      store(run.y + t * yTile + at, apply(acc[i][t], d.clamp));
+    }
+  }
+}
+
+/// Channels at a time of windows K wide: accumulators and weights fill the registers.
+constexpr int channelsAtATime(int k) { return kRegisters < 32 ? 1 : k == 3 ? 4 : 2; }
+
+template <int K, int S, int T>
+__attribute__((noinline)) void depthwiseRun(const Depthwise& d, const Run& run) {
+  constexpr int N = channelsAtATime(K);
+  int64_t m = run.begin;
+  for (; d.multiplier == 1 && m + N <= run.end; m += N) {
+    for (int v = 0; v < kLine; v += kPass * kLanes) depthwiseLines<K, S, T, N>(d, run, m, run.x + m * kLine + v, v);
+  }
+  for (; m < run.end; m++) {
+    const float* const x = run.x + m / d.multiplier * kLine;
+    for (int v = 0; v < kLine; v += kPass * kLanes) depthwiseLines<K, S, T, 1>(d, run, m, x + v, v);
   }
 }
 
