@@ -80,7 +80,7 @@ function convert(name: string, c: number, size: number, images: number, from: La
   const params = { from_channel: 0, to_channel: 0, channels: c, borders: 0, fill: 0, from: a, to: b };
   report(name, time(isa, 'segments.convert', [x, y], params, 30), x.length + y.length, y.length / 16);
 }
-convert('convert 4x4 to 4 of 2x2, 256 at 14', 256, 14, 4, l44, l22);
+convert('convert 4x4 to 4 of 2x2, 256 at 28', 256, 28, 4, l44, l22);
 convert('convert 4x4 to 2x7, 256 at 28', 256, 28, 1, l44, l27);
 convert('convert 2x7 to 7x2, 512 at 14', 512, 14, 1, l27, l72);
 convert('convert 2x2 to 16 images, 512 at 14', 512, 14, 16, l22, { images: 16, y: 1, x: 1 });

@@ -100,6 +100,8 @@ FILIGREE_INLINE void blendOf(const Convert& c, const int32_t* x, const Rows& row
 }
 
 #if defined(FILIGREE_AVX512)
+constexpr int kTogether = 8;
+
 /// Lines of `sources` lines besides padding. A lane that a step does not take keeps what the steps before gave it.
 template <int sources>
 FILIGREE_INLINE void blendLines(const Blend& blend, int32_t* to, int64_t lines) {
@@ -111,8 +113,23 @@ FILIGREE_INLINE void blendLines(const Blend& blend, int32_t* to, int64_t lines) 
     index[k] = _mm512_mask_or_epi32(keep, taken, lane, _mm512_set1_epi32(16));
   }
   const __m512i padding = _mm512_loadu_si512(blend.lines[0]);
-  for (int64_t i = 0; i < lines; i++) {
+  int64_t i = 0;
+  // Several lines of one source at a time: the sources' tiles often map to the same cache sets.
+  for (; i + kTogether <= lines; i += kTogether) {
+    __m512i line[kTogether];
+    for (int j = 0; j < kTogether; j++) line[j] = padding;
+    FILIGREE_UNROLL
+    for (int k = 0; k < sources; k++) {
+      const int32_t* const from = blend.lines[k + 1] + i * kLine;
+      for (int j = 0; j < kTogether; j++) {
+        line[j] = _mm512_permutex2var_epi32(line[j], index[k], _mm512_loadu_si512(from + j * kLine));
+      }
+    }
+    for (int j = 0; j < kTogether; j++) _mm512_storeu_si512(to + (i + j) * kLine, line[j]);
+  }
+  for (; i < lines; i++) {
     __m512i line = padding;
+    FILIGREE_UNROLL
     for (int k = 0; k < sources; k++) {
       line = _mm512_permutex2var_epi32(line, index[k], _mm512_loadu_si512(blend.lines[k + 1] + i * kLine));
     }
