@@ -116,18 +116,22 @@ export function checkAttributes(
   const known = op.attributes ?? {};
   const kept = new Map<string, Attribute>();
   for (const [name, attribute] of attributes) {
-    const type = Object.hasOwn(known, name) ? known[name] : undefined;
-    if (type === undefined) {
+    const types = Object.hasOwn(known, name) ? [known[name]].flat() : [];
+    if (types.length === 0) {
       if (isIgnorable(name, op.domain ?? '', version)) continue;
       throw new ModelFormatError(`${where} has no attribute "${name}"`, { attribute: name });
     }
-    const empty = Array.isArray(attribute.value) && attribute.value.length === 0 && type.endsWith('s');
-    if (attribute.type !== type && !empty) {
-      throw new ModelFormatError(`${where}: the attribute "${name}" is of type ${attribute.type}, expected ${type}`, {
-        attribute: name,
-        expected: type,
-        got: attribute.type,
-      });
+    const empty =
+      Array.isArray(attribute.value) && attribute.value.length === 0 && types.some((type) => type.endsWith('s'));
+    if (!types.includes(attribute.type) && !empty) {
+      throw new ModelFormatError(
+        `${where}: the attribute "${name}" is of type ${attribute.type}, expected ${types.join(' or ')}`,
+        {
+          attribute: name,
+          expected: types,
+          got: attribute.type,
+        },
+      );
     }
     kept.set(name, attribute);
   }

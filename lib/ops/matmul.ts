@@ -1,14 +1,14 @@
 /** Matrix products. */
 
-import { isBig } from '../ir/dtype.ts';
 import { tensorType } from '../ir/graph.ts';
 import { broadcastStrides, type Dim, type Shape, shapeText, sizeOf } from '../ir/shape.ts';
-import { fromBigInts, fromNumbers, type HostTensor, toBigInts, toNumbers } from '../ir/tensor.ts';
-import { broadcastDims } from './broadcast.ts';
+import { fromNumbers, type HostTensor, toNumbers } from '../ir/tensor.ts';
+import { broadcastDims, forEachRow } from './broadcast.ts';
 import { expectSame, numberKinds } from './elements.ts';
 import { activate, activationOf, epilogueAttributes } from './epilogue.ts';
 import { lowerLinear } from './linear-lower.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
+import { fromProducts, type Matrix, multiplyAdd, type Numbers, numbersFor, zerosLike } from './product.ts';
 
 /** Sizes of a batched product with numpy's rules: vectors get an axis that the result drops. */
 export interface MatMulProblem {
@@ -62,51 +62,34 @@ export function matrixNumbers(dims: readonly number[], batch: readonly number[])
   return numbers;
 }
 
-/** Products in double: y[i] = a[i] b[i] for row-major matrices, y zeroed. */
-export function multiply(p: MatMulProblem, a: HostTensor, b: HostTensor): Float64Array {
-  const x = toNumbers(a);
-  const w = toNumbers(b);
+/** Products of stacks of row-major matrices: y[i] = a[i] b[i]. */
+export function multiplyStacks<T extends Numbers>(
+  p: MatMulProblem,
+  a: { readonly dims: readonly number[]; readonly values: T },
+  b: { readonly dims: readonly number[]; readonly values: T },
+): T {
   const { rows, depth, columns } = p;
   const left = matrixNumbers(a.dims, p.batch);
   const right = matrixNumbers(b.dims, p.batch);
-  const y = new Float64Array(sizeOf(p.dims));
+  const y = zerosLike(a.values, sizeOf(p.dims));
   for (let i = 0; i < left.length; i++) {
-    for (let r = 0; r < rows; r++) {
-      const to = (i * rows + r) * columns;
-      for (let k = 0; k < depth; k++) {
-        const scale = x[left[i] * rows * depth + r * depth + k];
-        const from = right[i] * depth * columns + k * columns;
-        for (let c = 0; c < columns; c++) y[to + c] += scale * w[from + c];
-      }
-    }
+    const x = { values: a.values, at: left[i] * rows * depth, row: depth, column: 1 };
+    const w = { values: b.values, at: right[i] * depth * columns, row: columns, column: 1 };
+    multiplyAdd(x, w, y, i * rows * columns, [rows, depth, columns]);
   }
   return y;
 }
 
-/** Exact products of 64-bit integers. */
-function multiplyBig(p: MatMulProblem, a: HostTensor, b: HostTensor): HostTensor {
-  const x = toBigInts(a);
-  const w = toBigInts(b);
-  const { rows, depth, columns } = p;
-  const left = matrixNumbers(a.dims, p.batch);
-  const right = matrixNumbers(b.dims, p.batch);
-  const y = new Array<bigint>(sizeOf(p.dims)).fill(0n);
-  for (let at = 0; at < y.length; at++) {
-    const i = Math.floor(at / (rows * columns));
-    const r = Math.floor(at / columns) % rows;
-    for (let k = 0; k < depth; k++) {
-      const wAt = right[i] * depth * columns + k * columns + (at % columns);
-      y[at] += x[left[i] * rows * depth + r * depth + k] * w[wAt];
-    }
-  }
-  return fromBigInts(a.dtype, p.dims, y);
+/** Products in double. */
+export function multiply(p: MatMulProblem, a: HostTensor, b: HostTensor): Float64Array {
+  return multiplyStacks(p, { dims: a.dims, values: toNumbers(a) }, { dims: b.dims, values: toNumbers(b) });
 }
 
 function matmulReference(ctx: ReferenceContext): HostTensor[] {
-  const a = ctx.tensor(0);
-  const b = ctx.tensor(1);
+  const [a, b] = [ctx.tensor(0), ctx.tensor(1)];
   const p = matmulProblem(ctx, a.dims, b.dims);
-  return [isBig(a.dtype) ? multiplyBig(p, a, b) : fromNumbers(a.dtype, p.dims, multiply(p, a, b))];
+  const y = multiplyStacks(p, { dims: a.dims, values: numbersFor(a) }, { dims: b.dims, values: numbersFor(b) });
+  return [fromProducts(a.dtype, p.dims, y)];
 }
 
 interface GemmSizes {
@@ -143,27 +126,41 @@ function gemmShape(ctx: NodeReader, a: Shape | undefined, b: Shape | undefined, 
   return dims;
 }
 
-function transposed(t: HostTensor): HostTensor {
-  const [rows, columns] = t.dims;
-  const x = toNumbers(t);
-  const y = Float64Array.from({ length: x.length }, (_, i) => x[(i % rows) * columns + Math.floor(i / rows)]);
-  return { kind: 'tensor', dtype: 'float64', dims: [columns, rows], data: y };
+/** alpha * product + beta * c: exact for integers with factors of 1, in double otherwise. */
+function gemmReference(ctx: ReferenceContext): HostTensor[] {
+  const [at, bt] = [ctx.tensor(0), ctx.tensor(1)];
+  const ct = ctx.optional(2);
+  const { transA, transB, alpha, beta } = gemmSizes(ctx);
+  const dims = gemmShape(ctx, at.dims, bt.dims, ct?.dims) as number[];
+  const depth = at.dims[transA ? 0 : 1];
+  const [a, b] = [numbersFor(at), numbersFor(bt)];
+  const y = zerosLike(a, sizeOf(dims));
+  multiplyAdd<Numbers>(matrixOf(a, at.dims, transA), matrixOf(b, bt.dims, transB), y, 0, [dims[0], depth, dims[1]]);
+  if (alpha === 1 && (!ct || beta === 0 || beta === 1)) {
+    if (ct && beta === 1) addTo(y, numbersFor(ct), ct.dims, dims);
+    return [fromProducts(at.dtype, dims, y)];
+  }
+  const sum = Float64Array.from(y as ArrayLike<number>, (v) => alpha * Number(v));
+  if (ct && beta !== 0)
+    addTo(
+      sum,
+      Float64Array.from(toNumbers(ct), (v) => beta * v),
+      ct.dims,
+      dims,
+    );
+  return [fromNumbers(at.dtype, dims, y instanceof Float64Array ? sum : sum.map(Math.trunc))];
 }
 
-function gemmReference(ctx: ReferenceContext): HostTensor[] {
-  const { transA, transB, alpha, beta } = gemmSizes(ctx);
-  const a = transA ? transposed(ctx.tensor(0)) : ctx.tensor(0);
-  const b = transB ? transposed(ctx.tensor(1)) : ctx.tensor(1);
-  const p = matmulProblem(ctx, a.dims, b.dims);
-  const y = multiply(p, a, b);
-  const c = ctx.optional(2);
-  const strides = c && broadcastStrides(c.dims, p.dims);
-  const addend = c && toNumbers(c);
-  const sum = y.map((v, i) => {
-    const r = Math.floor(i / p.columns);
-    return alpha * v + (addend && strides ? beta * addend[r * strides[0] + (i % p.columns) * strides[1]] : 0);
+function matrixOf<T extends Numbers>(values: T, dims: readonly number[], transposed: boolean): Matrix<T> {
+  return transposed ? { values, at: 0, row: 1, column: dims[1] } : { values, at: 0, row: dims[1], column: 1 };
+}
+
+/** y += c, broadcast; both of one arithmetic, which `+` follows. */
+function addTo(y: Numbers, c: Numbers, from: readonly number[], dims: readonly number[]): void {
+  const [to, add] = [y as Float64Array, c as Float64Array];
+  forEachRow(dims, [broadcastStrides(from, dims)], (at, count, [p], [step]) => {
+    for (let i = 0; i < count; i++) to[at + i] += add[p + i * step];
   });
-  return [fromNumbers(ctx.tensor(0).dtype, p.dims, sum)];
 }
 
 function linearReference(ctx: ReferenceContext): HostTensor[] {

@@ -99,8 +99,8 @@ export interface OpDefinition {
   /** Least and most inputs over all versions; Infinity for variadic ones. */
   readonly inputs: readonly [number, number];
   readonly outputs: readonly [number, number];
-  /** Every attribute of every version with its type; anything else is refused at import. */
-  readonly attributes?: Readonly<Record<string, AttributeType>>;
+  /** Every attribute of every version with its type (several where versions differ); anything else is refused. */
+  readonly attributes?: Readonly<Record<string, AttributeType | readonly AttributeType[]>>;
   readonly traits?: readonly Trait[];
   /** Types of the outputs. May leave dimensions null or a shape undefined where they depend on data. */
   infer(ctx: InferContext): (ValueType | undefined)[];

@@ -232,10 +232,10 @@ const sum = (values: Float64Array): number => values.reduce((a, b) => a + b, 0);
 export const poolOps: readonly OpDefinition[] = [
   pool('MaxPool', [1, 8, 10, 11, 12, 22], { storage_order: 'int' }, maxPool),
   pool('AveragePool', [1, 7, 10, 11, 19, 22], { count_include_pad: 'int' }, averagePool),
-  pool('LpPool', [1, 2, 11, 18, 22], { p: 'int' }, lpPool),
+  pool('LpPool', [1, 2, 11, 18, 22], { p: ['int', 'float'] }, lpPool),
   globalPool('GlobalMaxPool', [1, 22], {}, () => (v) => v.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY)),
   globalPool('GlobalAveragePool', [1, 22], {}, () => (v) => sum(v) / v.length),
-  globalPool('GlobalLpPool', [1, 2, 22], { p: 'int' }, (ctx) => {
+  globalPool('GlobalLpPool', [1, 2, 22], { p: ['int', 'float'] }, (ctx) => {
     const p = exponent(ctx);
     return (v) => root(p)(sum(v.map(power(p))));
   }),

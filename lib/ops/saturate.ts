@@ -1,6 +1,7 @@
 /** Rounding of results to an element type: integers to nearest even, clamped to the type's range. */
 
 import { type DType, dtypeInfo } from '../ir/dtype.ts';
+import { floatDecoder, floatEncoder } from '../ir/float.ts';
 
 /** Least and largest number of an integer type that a double can hold; infinite for floats. */
 export function rangeOf(dtype: DType): readonly [number, number] {
@@ -28,4 +29,11 @@ export function saturated(dtype: DType, values: Float64Array): Float64Array {
     values[i] = Number.isNaN(v) ? 0 : Math.min(Math.max(roundHalfEven(v), least), most);
   }
   return values;
+}
+
+/** Rounds a number to a float type, for operators that say in which precision they compute. */
+export function rounder(dtype: DType): (x: number) => number {
+  if (dtype === 'float32') return Math.fround;
+  const [encode, decode] = [floatEncoder(dtype), floatDecoder(dtype)];
+  return encode && decode ? (x) => decode(encode(x)) : (x) => x;
 }
