@@ -20,6 +20,9 @@ class Gang {
   /// Runs `body` on at most `limit` threads, this one being number 0, and returns when all are done.
   void parallel(int limit, Body body, void* context);
 
+  /// Most threads that can ever belong to it.
+  int limit() const { return limit_; }
+
   /// Threads that parallel can use now.
   int size() const { return 1 + joined_.load(std::memory_order_acquire); }
 
