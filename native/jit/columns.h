@@ -1,4 +1,4 @@
-// Nonzeros of a piece of a sparse matrix by columns, in the order the generated code visits them. Only for native/jit.
+// Nonzeros of a sparse matrix by columns, in the order the kernels visit them. Only for native/jit.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -9,16 +9,17 @@ namespace filigree {
 namespace jit {
 
 struct Nonzero {
-  int row;  // within the group
-  float weight;
+  int row;        // within the group
+  uint32_t bits;  // a float32, or four signed bytes
 };
 
-/// A used column: input channel `channel` under tap `tap`, with the nonzeros up to `end` of the piece's list.
+/// A used column: line `line` of the input tile under tap `tap`, with the nonzeros up to `end` of the piece's list.
 struct Column {
-  int64_t tap, channel;
+  int64_t tap, line;
   size_t end;
 };
 
+/// Some rows under some columns.
 struct Piece {
   int64_t first_row;
   int rows;
@@ -26,11 +27,62 @@ struct Piece {
   std::vector<Nonzero> nonzeros;
 };
 
-/// Rows [first, first + rows) of group `index` of `count` over `total` rows, in units of `unit` rows.
-void groupRows(int64_t total, int64_t unit, int64_t index, int64_t count, int64_t* first, int64_t* rows);
+/// A matrix whose columns are lines of the input tile under each tap.
+class Source {
+ public:
+  Source(int64_t rows, int64_t lines, int64_t taps) : rows_(rows), lines_(lines), taps_(taps) {}
+  virtual ~Source() = default;
+  int64_t rows() const { return rows_; }
+  int64_t lines() const { return lines_; }
+  int64_t taps() const { return taps_; }
 
-/// Collects group `group` of `groups` under column block `block` of `blocks`: columns by tap, then channel.
-void collect(const SparseSpec& spec, int64_t block, int64_t blocks, int64_t group, int64_t groups, Piece* piece);
+  /// Rows [first, first + count) under block `block` of `blocks` equal shares of the lines: columns by tap, then line.
+  void collect(int64_t block, int64_t blocks, int64_t first, int64_t count, Piece* piece) const;
+
+ protected:
+  /// A row's weights, and the lines [begin, end) that may have any.
+  struct Row {
+    int64_t index, begin, end;
+  };
+  virtual Row row(int64_t index) const = 0;
+  virtual uint32_t weight(const Row& row, int64_t line, int64_t tap) const = 0;
+
+ private:
+  int64_t rows_, lines_, taps_;
+};
+
+/// float32 weights; a line is a channel.
+class FloatSource : public Source {
+ public:
+  explicit FloatSource(const SparseSpec& spec) : Source(spec.rows, spec.columns, spec.taps), spec_(spec) {}
+
+ protected:
+  Row row(int64_t index) const override;
+  uint32_t weight(const Row& row, int64_t line, int64_t tap) const override;
+
+ private:
+  const SparseSpec& spec_;
+};
+
+/// Signed bytes; a line is a quad of channels. Rows are padded with zeros to a multiple of 4.
+class ByteSource : public Source {
+ public:
+  explicit ByteSource(const ByteSpec& spec)
+      : Source((spec.rows + 3) / 4 * 4, (spec.columns + 3) / 4, spec.taps), spec_(spec) {}
+  /// Weight less its zero point.
+  int value(int64_t row, int64_t channel, int64_t tap) const;
+  /// Sum of a row's weights.
+  int64_t sum(int64_t row) const;
+  /// True where every weight less its zero point fits a signed byte.
+  bool fits() const;
+
+ protected:
+  Row row(int64_t index) const override;
+  uint32_t weight(const Row& row, int64_t line, int64_t tap) const override;
+
+ private:
+  const ByteSpec& spec_;
+};
 
 }  // namespace jit
 }  // namespace filigree

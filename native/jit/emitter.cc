@@ -32,13 +32,6 @@ void Emitter::mov(Reg to, Mem from) {
   address(reg, from, 1);
 }
 
-void Emitter::mov(Reg to, uint32_t value) {
-  const uint8_t reg = static_cast<uint8_t>(to);
-  if (reg >= 8) byte(0x41);
-  byte(static_cast<uint8_t>(0xb8 | (reg & 7)));
-  word(value);
-}
-
 void Emitter::add(Reg to, int32_t value) {
   const uint8_t reg = static_cast<uint8_t>(to);
   byte(static_cast<uint8_t>(0x48 | reg >> 3));

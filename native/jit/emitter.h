@@ -31,7 +31,6 @@ class Emitter {
   bool overflowed() const { return buffer_ && size_ > capacity_; }
 
   void mov(Reg to, Mem from);
-  void mov(Reg to, uint32_t value);
   void add(Reg to, int32_t value);
   void ret();
   void prefetchT1(Mem at);
@@ -40,16 +39,12 @@ class Emitter {
   /// 64 bytes, any alignment.
   void load(Zmm to, Mem from) { evexMem({0, 1, 0x10}, to.number, 0, from, 64, false); }
   void store(Mem to, Zmm from) { evexMem({0, 1, 0x11}, from.number, 0, to, 64, false); }
-  void move(Zmm to, Zmm from) { evexReg({0, 1, 0x28}, to.number, 0, from.number); }
   void zero(Zmm to) { evexReg({1, 1, 0xef}, to.number, to.number, to.number); }
   /// One 32-bit word to all lanes.
   void broadcast(Zmm to, Mem from) { evexMem({1, 2, 0x18}, to.number, 0, from, 4, false); }
-  void broadcast(Zmm to, Reg from) { evexReg({1, 2, 0x7c}, to.number, 0, static_cast<uint8_t>(from)); }
 
   // float32; a memory word is one float for all lanes.
   void fmaWord(Zmm sum, Zmm a, Mem word) { evexMem({1, 2, 0xb8}, sum.number, a.number, word, 4, true); }
-  /// a * word + c, to a.
-  void mulAddWord(Zmm a, Zmm c, Mem word) { evexMem({1, 2, 0x98}, a.number, c.number, word, 4, true); }
   void mulWord(Zmm to, Zmm a, Mem word) { evexMem({0, 1, 0x59}, to.number, a.number, word, 4, true); }
   void mul(Zmm to, Zmm a, Zmm b) { evexReg({0, 1, 0x59}, to.number, a.number, b.number); }
   void addVector(Zmm to, Zmm a, Mem b) { evexMem({0, 1, 0x58}, to.number, a.number, b, 64, false); }
@@ -64,12 +59,10 @@ class Emitter {
   void toFloat(Zmm to, Zmm from) { evexReg({0, 1, 0x5b}, to.number, 0, from.number); }
   /// To nearest, halves to even.
   void toInt(Zmm to, Zmm from) { evexReg({1, 1, 0x5b}, to.number, 0, from.number); }
-  void addInt(Zmm to, Zmm a, Zmm b) { evexReg({1, 1, 0xfe}, to.number, a.number, b.number); }
-  void maxInt(Zmm to, Zmm a, Zmm b) { evexReg({1, 2, 0x3d}, to.number, a.number, b.number); }
-  void minInt(Zmm to, Zmm a, Zmm b) { evexReg({1, 2, 0x39}, to.number, a.number, b.number); }
-  void bitAnd(Zmm to, Zmm a, Zmm b) { evexReg({1, 1, 0xdb}, to.number, a.number, b.number); }
+  void addIntWord(Zmm to, Zmm a, Mem word) { evexMem({1, 1, 0xfe}, to.number, a.number, word, 4, true); }
   void bitOr(Zmm to, Zmm a, Zmm b) { evexReg({1, 1, 0xeb}, to.number, a.number, b.number); }
-  void bitXor(Zmm to, Zmm a, Zmm b) { evexReg({1, 1, 0xef}, to.number, a.number, b.number); }
+  void bitXor(Zmm to, Zmm a, Mem b) { evexMem({1, 1, 0xef}, to.number, a.number, b, 64, false); }
+  void bitXorWord(Zmm to, Zmm a, Mem word) { evexMem({1, 1, 0xef}, to.number, a.number, word, 4, true); }
   /// a | b | to.
   void bitOr3(Zmm to, Zmm a, Zmm b) {
     evexReg({1, 3, 0x25}, to.number, a.number, b.number);
@@ -81,6 +74,11 @@ class Emitter {
   }
   void shiftRight(Zmm to, Zmm from, uint8_t bits) {
     evexReg({1, 1, 0x72}, 2, to.number, from.number);
+    byte(bits);
+  }
+  /// Fills with the sign.
+  void shiftRightSigned(Zmm to, Zmm from, uint8_t bits) {
+    evexReg({1, 1, 0x72}, 4, to.number, from.number);
     byte(bits);
   }
 

@@ -1,4 +1,5 @@
 // Sparse weights of a convolution or linear layer over segment maps, turned into machine code.
+// A line of an 8-bit map holds four channels: everything said of columns then means such quads.
 //
 // The matrix is cut into blocks of columns and groups of rows (at most kGroupRows output channels). For each pair there
 // is a piece of the packing: its weights in the order of use, then a function
@@ -23,6 +24,8 @@ namespace filigree {
 namespace jit {
 
 constexpr int kGroupRows = 29;
+/// The same for 8-bit weights: output lines hold four channels.
+constexpr int kByteGroupRows = 28;
 /// Words of a tile table before the addresses of the taps.
 constexpr int kTileWords = 3;
 
@@ -58,6 +61,39 @@ struct SparseSpec {
   bool prefetch_output;
 };
 
+/// What the generated 8-bit code writes.
+enum ByteOutput : int64_t { kOutputFloat = 0, kOutputUnsigned = 1, kOutputSigned = 2 };
+
+/// A matrix of 8-bit weights for 8-bit inputs. Of a row's integer sum s (bias included, zero points taken off)
+///     v = s * scale[row] + (residual - residual_zero_point) * residual_scale, then the activation,
+/// and for byte outputs v * output_scale rounded to nearest even, + output_zero_point, saturated. Products and sums of
+/// v are rounded one by one. A float32 residual goes with a float32 output and is added as it is.
+struct ByteSpec {
+  /// Laid out as in SparseSpec.
+  const uint8_t* weights;
+  bool weights_unsigned;
+  /// One for all rows or one a row (zero_point_count), of the weights' type; or null. weights less zero point must fit
+  /// a signed byte.
+  const uint8_t* weight_zero_points;
+  int64_t zero_point_count;
+  const int32_t* bias;
+  const float* scale;
+  int64_t rows, columns, taps, groups;
+  bool transposed;
+  bool input_signed;
+  int64_t input_zero_point;
+  ByteOutput output;
+  int64_t output_zero_point;
+  float output_scale;
+  bool residual, residual_signed;
+  int64_t residual_zero_point;
+  float residual_scale;
+  int64_t activation;
+  float alpha, beta;
+  int64_t passes;
+  bool prefetch_output;
+};
+
 /// One piece. Offsets from the beginning of the packing; pieces are in order of execution: column blocks, then groups.
 struct PieceEntry {
   int64_t weights, code, end;
@@ -78,12 +114,18 @@ struct SparseHeader {
   /// Sum over pieces of the input lines loaded for a tile.
   int64_t used_columns;
   int64_t passes;
+  /// A ByteOutput.
+  int64_t output;
 };
 
 constexpr uint64_t kSparseF32Magic = 0x3166657370736a66;
+constexpr uint64_t kSparseU8Magic = 0x3175657370736a66;
 
 /// True for activations that the generated code contains; others are for the caller.
 bool emitsActivation(int64_t activation);
+
+/// The same for byte outputs. Where it is false the code writes v before the activation as float32 lines instead.
+bool emitsByteActivation(int64_t activation);
 
 /// Column blocks by rule for a matrix with `columns` input channels.
 int64_t columnBlocks(int64_t columns, int64_t taps, int64_t groups);
@@ -93,6 +135,15 @@ size_t sparseF32Bytes(const SparseSpec& spec);
 
 /// Writes the packing, `bytes` of sparseF32Bytes. Null, or a static text saying what is wrong.
 const char* sparseF32Generate(const SparseSpec& spec, uint8_t* out, size_t bytes);
+
+size_t sparseU8Bytes(const ByteSpec& spec);
+const char* sparseU8Generate(const ByteSpec& spec, uint8_t* out, size_t bytes);
+
+/// The bias of a row with the input's zero point folded in, for unsigned input bytes (signed ones are offset by 128).
+int32_t foldedBias(const ByteSpec& spec, int64_t row);
+
+/// False where a weight less its zero point does not fit a signed byte.
+bool weightsFit(const ByteSpec& spec);
 
 }  // namespace jit
 }  // namespace filigree

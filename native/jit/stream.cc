@@ -14,7 +14,8 @@ int64_t streamRowGroups(int64_t rows) { return (rows + 63) / 64; }
 
 int64_t streamFirstRow(int64_t rows, int64_t group) {
   const int64_t groups = streamRowGroups(rows);
-  return groups ? rows * group / groups : 0;
+  if (group >= groups) return rows;
+  return (rows + 3) / 4 * group / groups * 4;
 }
 
 namespace {
@@ -50,38 +51,38 @@ struct Matrix {
   std::vector<StreamEntry> entries;
 };
 
-/// All rows over the used columns, by tap, then channel.
-Matrix gather(const SparseSpec& spec) {
+/// All rows over the used columns, by tap, then line.
+Matrix gather(const Source& source) {
   Matrix matrix;
-  matrix.begin.assign(static_cast<size_t>(spec.rows) + 1, 0);
-  const int64_t total = spec.columns * spec.taps;
+  matrix.begin.assign(static_cast<size_t>(source.rows()) + 1, 0);
+  const int64_t total = source.lines() * source.taps();
   std::vector<int32_t> number(static_cast<size_t>(total), 0);
-  const int64_t groups = (spec.rows + 31) / 32;
+  const auto slot = [&](const Column& column) -> int32_t& {
+    return number[static_cast<size_t>(column.tap * source.lines() + column.line)];
+  };
+  constexpr int64_t kAtOnce = 32;
   Piece piece;
-  for (int64_t group = 0; group < groups; group++) {
-    collect(spec, 0, 1, group, groups, &piece);
-    for (const Column& column : piece.columns)
-      number[static_cast<size_t>(column.tap * spec.columns + column.channel)] = 1;
-    for (const Nonzero& nonzero : piece.nonzeros)
-      matrix.begin[static_cast<size_t>(piece.first_row + nonzero.row) + 1]++;
+  for (int64_t first = 0; first < source.rows(); first += kAtOnce) {
+    source.collect(0, 1, first, std::min(kAtOnce, source.rows() - first), &piece);
+    for (const Column& column : piece.columns) slot(column) = 1;
+    for (const Nonzero& nonzero : piece.nonzeros) matrix.begin[static_cast<size_t>(first + nonzero.row) + 1]++;
   }
   for (int64_t i = 0; i < total; i++) {
-    int32_t& slot = number[static_cast<size_t>(i)];
-    if (!slot) continue;
-    slot = static_cast<int32_t>(matrix.columns.size());
-    matrix.columns.push_back({static_cast<int32_t>(i / spec.columns), static_cast<int32_t>(i % spec.columns)});
+    int32_t& place = number[static_cast<size_t>(i)];
+    if (!place) continue;
+    place = static_cast<int32_t>(matrix.columns.size());
+    matrix.columns.push_back({static_cast<int32_t>(i / source.lines()), static_cast<int32_t>(i % source.lines())});
   }
   std::partial_sum(matrix.begin.begin(), matrix.begin.end(), matrix.begin.begin());
   matrix.entries.resize(static_cast<size_t>(matrix.begin.back()));
   std::vector<int64_t> next(matrix.begin);
-  for (int64_t group = 0; group < groups; group++) {
-    collect(spec, 0, 1, group, groups, &piece);
+  for (int64_t first = 0; first < source.rows(); first += kAtOnce) {
+    source.collect(0, 1, first, std::min(kAtOnce, source.rows() - first), &piece);
     size_t i = 0;
     for (const Column& column : piece.columns) {
-      const int32_t at = number[static_cast<size_t>(column.tap * spec.columns + column.channel)];
       for (; i < column.end; i++) {
-        const size_t row = static_cast<size_t>(piece.first_row + piece.nonzeros[i].row);
-        matrix.entries[static_cast<size_t>(next[row]++)] = {at, piece.nonzeros[i].weight};
+        const size_t row = static_cast<size_t>(first + piece.nonzeros[i].row);
+        matrix.entries[static_cast<size_t>(next[row]++)] = {slot(column), piece.nonzeros[i].bits};
       }
     }
   }
@@ -105,7 +106,7 @@ void writeRuns(const std::vector<RowPart>& parts, int32_t first_column, Writer* 
     for (; end < parts.size() && parts[end].count == parts[i].count; end++) {
       numbers.push_back(parts[end].row);
       for (int32_t k = 0; k < parts[end].count; k++) {
-        entries.push_back({(parts[end].begin[k].line - first_column) * 64, parts[end].begin[k].weight});
+        entries.push_back({(parts[end].begin[k].line - first_column) * 64, parts[end].begin[k].bits});
       }
     }
     const StreamRun run = {parts[i].count, static_cast<int32_t>(end - i)};
@@ -119,20 +120,19 @@ void writeRuns(const std::vector<RowPart>& parts, int32_t first_column, Writer* 
   out->put(&end, sizeof end);
 }
 
-int64_t writeStream(const SparseSpec& spec, int64_t block_columns, Writer* out) {
-  const Matrix matrix = gather(spec);
-  StreamHeader header{};
-  header.magic = kStreamF32Magic;
-  header.rows = spec.rows, header.columns = spec.columns, header.taps = spec.taps, header.groups = spec.groups;
-  header.row_groups = streamRowGroups(spec.rows);
+/// `header` is filled up to groups; bias and scale have a word a row, scale may be empty.
+int64_t writeStream(const Source& source, StreamHeader header, const std::vector<uint32_t>& bias,
+                    const std::vector<float>& scale, int64_t block_columns, Writer* out) {
+  const Matrix matrix = gather(source);
+  header.row_groups = streamRowGroups(header.rows);
   header.used_columns = static_cast<int64_t>(matrix.columns.size());
   header.block_count = std::max<int64_t>(1, (header.used_columns + block_columns - 1) / block_columns);
   header.nonzeros = matrix.begin.back();
   out->put(&header, sizeof header);
   out->align(64);
-  std::vector<float> bias(static_cast<size_t>(spec.rows), 0.0f);
-  if (spec.bias) std::copy(spec.bias, spec.bias + spec.rows, bias.begin());
-  header.bias = out->put(bias.data(), bias.size() * sizeof(float));
+  header.bias = out->put(bias.data(), bias.size() * sizeof(uint32_t));
+  out->align(64);
+  header.scale = out->put(scale.data(), scale.size() * sizeof(float));
   out->align(64);
   const size_t words = sizeof(StreamBlock) / 8 + static_cast<size_t>(header.row_groups);
   std::vector<int64_t> table(static_cast<size_t>(header.block_count) * words);
@@ -150,8 +150,8 @@ int64_t writeStream(const SparseSpec& spec, int64_t block_columns, Writer* out) 
     const bool every = block == 0 || block == header.block_count - 1;
     for (int64_t group = 0; group < header.row_groups; group++) {
       parts.clear();
-      const int64_t end = streamFirstRow(spec.rows, group + 1);
-      for (int64_t row = streamFirstRow(spec.rows, group); row < end; row++) {
+      const int64_t end = group + 1 == header.row_groups ? source.rows() : streamFirstRow(header.rows, group + 1);
+      for (int64_t row = streamFirstRow(header.rows, group); row < end; row++) {
         const int64_t begin = next[static_cast<size_t>(row)];
         int64_t& at = next[static_cast<size_t>(row)];
         while (at < matrix.begin[static_cast<size_t>(row) + 1] && matrix.entries[static_cast<size_t>(at)].line < last)
@@ -174,17 +174,53 @@ int64_t writeStream(const SparseSpec& spec, int64_t block_columns, Writer* out) 
   return header.bytes;
 }
 
+int64_t writeFloats(const SparseSpec& spec, int64_t block_columns, Writer* out) {
+  StreamHeader header{};
+  header.magic = kStreamF32Magic;
+  header.rows = spec.rows, header.columns = spec.columns, header.taps = spec.taps, header.groups = spec.groups;
+  std::vector<uint32_t> bias(static_cast<size_t>(spec.rows), 0);
+  if (spec.bias && spec.rows) std::memcpy(bias.data(), spec.bias, bias.size() * sizeof(float));
+  return writeStream(FloatSource(spec), header, bias, {}, block_columns, out);
+}
+
+int64_t writeBytes(const ByteSpec& spec, int64_t block_columns, Writer* out) {
+  StreamHeader header{};
+  header.magic = kStreamU8Magic;
+  header.rows = spec.rows, header.columns = spec.columns, header.taps = spec.taps, header.groups = spec.groups;
+  const ByteSource source(spec);
+  std::vector<uint32_t> bias(static_cast<size_t>(source.rows()), 0);
+  std::vector<float> scale(static_cast<size_t>(source.rows()), 0.0f);
+  for (int64_t row = 0; row < spec.rows; row++) {
+    bias[static_cast<size_t>(row)] = static_cast<uint32_t>(foldedBias(spec, row));
+    scale[static_cast<size_t>(row)] = spec.scale[row];
+  }
+  return writeStream(source, header, bias, scale, block_columns, out);
+}
+
+constexpr const char* kChanged = "the weights changed between sizing and packing";
+
 }  // namespace
 
 size_t streamF32Bytes(const SparseSpec& spec, int64_t block_columns) {
   Writer counter(nullptr, 0);
-  return static_cast<size_t>(writeStream(spec, block_columns, &counter));
+  return static_cast<size_t>(writeFloats(spec, block_columns, &counter));
 }
 
 const char* streamF32Write(const SparseSpec& spec, int64_t block_columns, uint8_t* out, size_t bytes) {
   Writer writer(out, bytes);
-  writeStream(spec, block_columns, &writer);
-  return writer.overflowed() ? "the weights changed between sizing and packing" : nullptr;
+  writeFloats(spec, block_columns, &writer);
+  return writer.overflowed() ? kChanged : nullptr;
+}
+
+size_t streamU8Bytes(const ByteSpec& spec, int64_t block_columns) {
+  Writer counter(nullptr, 0);
+  return static_cast<size_t>(writeBytes(spec, block_columns, &counter));
+}
+
+const char* streamU8Write(const ByteSpec& spec, int64_t block_columns, uint8_t* out, size_t bytes) {
+  Writer writer(out, bytes);
+  writeBytes(spec, block_columns, &writer);
+  return writer.overflowed() ? kChanged : nullptr;
 }
 
 }  // namespace jit

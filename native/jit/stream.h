@@ -15,14 +15,15 @@
 namespace filigree {
 namespace jit {
 
+/// A line of the input tile under a tap.
 struct StreamColumn {
-  int32_t tap, channel;
+  int32_t tap, line;
 };
 
-/// A nonzero: 64 times the number of its column within the block, and the weight.
+/// A nonzero: 64 times the number of its column within the block, and the weight: a float32 or four signed bytes.
 struct StreamEntry {
   int32_t line;
-  float weight;
+  uint32_t bits;
 };
 
 /// `rows` rows of `count` nonzeros each: their numbers (int32, padded to 8 bytes), then their entries. Ends with
@@ -36,25 +37,27 @@ struct StreamBlock {
   int64_t columns, column_count;
 };
 
-/// The beginning of a packing. The bias (float32 a row) follows at `bias`, the blocks at `blocks`: for each a
-/// StreamBlock and `row_groups` offsets (int64). The first and the last block list every row.
+/// The beginning of a packing. At `bias` lie 32 bits a row, float32 or for 8-bit weights int32; at `scale` float32 a
+/// row for 8-bit weights; at `blocks` for each block a StreamBlock and `row_groups` offsets (int64). The first and the
+/// last block list every row. Rows of 8-bit weights are padded to a multiple of 4.
 struct StreamHeader {
   uint64_t magic;
   int64_t bytes;
   int64_t rows, columns, taps, groups;
   int64_t row_groups, block_count;
-  int64_t bias, blocks;
+  int64_t bias, scale, blocks;
   int64_t nonzeros;
   /// Columns with any nonzero.
   int64_t used_columns;
 };
 
 constexpr uint64_t kStreamF32Magic = 0x3166726573706b66;
+constexpr uint64_t kStreamU8Magic = 0x3175726573706b66;
 
 /// Row groups that threads share out.
 int64_t streamRowGroups(int64_t rows);
 
-/// First row of a row group.
+/// First row of a row group, a multiple of 4 but for the last.
 int64_t streamFirstRow(int64_t rows, int64_t group);
 
 /// Bytes of the packing with blocks of at most `block_columns` columns.
@@ -62,6 +65,9 @@ size_t streamF32Bytes(const SparseSpec& spec, int64_t block_columns);
 
 /// Writes the packing. Null, or a static text saying what is wrong.
 const char* streamF32Write(const SparseSpec& spec, int64_t block_columns, uint8_t* out, size_t bytes);
+
+size_t streamU8Bytes(const ByteSpec& spec, int64_t block_columns);
+const char* streamU8Write(const ByteSpec& spec, int64_t block_columns, uint8_t* out, size_t bytes);
 
 }  // namespace jit
 }  // namespace filigree

@@ -39,7 +39,9 @@ FILIGREE_INLINE void addRow(const ConvParams& p, const jit::StreamEntry* entries
 #pragma GCC unroll 16
   for (int i = 0; i < kVectors; i++) sum[i] = kFirst ? set1(bias) : load(sums + i * kLanes);
   for (int k = 0; k < count; k++) {
-    const F32 weight = set1(entries[k].weight);
+    float w;
+    std::memcpy(&w, &entries[k].bits, sizeof w);
+    const F32 weight = set1(w);
     const float* x = reinterpret_cast<const float*>(lines + static_cast<int64_t>(entries[k].line) * kCount);
 #pragma GCC unroll 16
     for (int i = 0; i < kVectors; i++) sum[i] = fma(weight, load(x + i * kLanes), sum[i]);
@@ -86,7 +88,7 @@ FILIGREE_INLINE void copyLines(const jit::StreamColumn* columns, int64_t count, 
                                uint8_t* lines) {
   for (int64_t c = 0; c < count; c++) {
     const uint8_t* const* tap = taps + columns[c].tap * kCount;
-    const int64_t offset = columns[c].channel * kLineBytes;
+    const int64_t offset = columns[c].line * kLineBytes;
 #pragma GCC unroll 8
     for (int t = 0; t < kCount; t++, lines += kLineBytes) {
       const float* from = reinterpret_cast<const float*>(tap[t] + offset);

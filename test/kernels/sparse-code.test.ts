@@ -26,7 +26,7 @@ function piece(index: number, weights: Float32Array, bias: Float32Array | null, 
     pack(isa as string, 'pack.conv.segments.sparse.f32', [weights, bias], { ...defaults, ...changes }),
   );
   const view = new DataView(bytes.buffer);
-  const [headerBytes, entryBytes] = [13 * 8, 56];
+  const [headerBytes, entryBytes] = [14 * 8, 56];
   const at = (k: number) => Number(view.getBigInt64(headerBytes + index * entryBytes + k * 8, true));
   const [first, code, end] = [at(0), at(1), at(2)];
   const hex = Buffer.from(bytes.subarray(code, end)).toString('hex');
