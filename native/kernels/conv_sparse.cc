@@ -9,29 +9,17 @@ namespace FILIGREE_ISA {
 namespace {
 
 constexpr int kExtra = 1;  // density
-enum { kX, kPacking, kResidual, kY };
 
 int64_t columnLines(const ConvParams& p) { return blockLines(p.channels_in, p.taps(), p.groups); }
 
-const char* readParams(const Step& step, ConvParams* p) {
-  if (const char* problem = readConvParams(step, kExtra, p)) return problem;
-  if (!holdsSegments(step, kX, p->in, 4)) return "x is smaller than its map";
-  if (!holdsSegments(step, kY, p->out, 4)) return "y is smaller than its map";
-  if (p->residual && !holdsSegments(step, kResidual, p->res, 4)) return "residual is smaller than its map";
-  if (step.operands[kPacking].bytes < sizeof(jit::SparseHeader)) return "the packing is cut short";
-  return nullptr;
-}
-
 const char* check(const Step& step, Work* work) {
-  ConvParams p;
-  if (const char* problem = readParams(step, &p)) return problem;
+  ConvParams p{};
+  if (const char* problem = readFloatConv(step, kExtra, sizeof(jit::SparseHeader), &p)) return problem;
   const double density = floatParam(step, kConvScalars);
   if (!(density >= 0 && density <= 1)) return "density lies between 0 and 1";
   const int64_t groups = (p.channels_out + jit::kGroupRows - 1) / jit::kGroupRows;
   work->units = p.split ? groups : p.tiles();
-  const double columns = static_cast<double>(p.channels_in * p.taps());
-  work->cost = sparseCost(static_cast<double>(p.channels_out), columns, density / static_cast<double>(p.groups),
-                          static_cast<double>(p.tiles()), p.residual ? 1.5 : 1.0);
+  work->cost = floatCost(p, density);
   const int64_t block = tileBlockLimit(p, columnLines(p), p.tiles());
   const int64_t bytes = product(product(block, tileTableWords(p)), 8);
   if (bytes < 0 || bytes > (int64_t{1} << 32)) return "the tile table is too large";
@@ -40,18 +28,14 @@ const char* check(const Step& step, Work* work) {
 }
 
 void run(const Step& step, Range* range) {
-  ConvParams p;
-  readParams(step, &p);
+  ConvParams p{};
+  readConvParams(step, kExtra, &p);
   const PackedPieces pieces = packedPieces(step.operands[kPacking], jit::kSparseF32Magic, p);
   if (!pieces.entries) {
     range->error = "the packing was made for another convolution";
     return;
   }
-  SparseMaps maps;
-  maps.input = step.operands[kX].data + p.in_channel * kLineBytes;
-  maps.output = step.operands[kY].data + p.out_channel * kLineBytes;
-  maps.residual = p.residual ? step.operands[kResidual].data + p.res_channel * kLineBytes : maps.output;
-  maps.input_lines = p.in.C, maps.output_lines = p.out.C, maps.residual_lines = p.residual ? p.res.C : p.out.C;
+  const SparseMaps maps = floatMaps(step, p);
   const int64_t groups = pieces.header->row_groups;
   const int64_t tile_begin = p.split ? 0 : range->begin, tile_end = p.split ? p.tiles() : range->end;
   const int64_t group_begin = p.split ? range->begin : 0, group_end = p.split ? range->end : groups;
@@ -67,8 +51,8 @@ void run(const Step& step, Range* range) {
 }
 
 int64_t boundary(const Step& step, int part, int parts) {
-  ConvParams p;
-  readParams(step, &p);
+  ConvParams p{};
+  readConvParams(step, kExtra, &p);
   if (!p.split) return p.tiles() * part / parts;
   const int64_t groups = (p.channels_out + jit::kGroupRows - 1) / jit::kGroupRows;
   if (part <= 0 || part >= parts) return part <= 0 ? 0 : groups;

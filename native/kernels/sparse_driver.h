@@ -141,6 +141,27 @@ FILIGREE_INLINE int64_t rowGroupBoundary(const PackedPieces& pieces, int part, i
   return groups;
 }
 
+/// Operands of every sparse convolution.
+enum { kX, kPacking, kResidual, kY };
+
+/// Parameters and operand sizes of a float32 convolution whose packing has at least `header` bytes.
+FILIGREE_INLINE const char* readFloatConv(const Step& step, int extra, size_t header, ConvParams* p) {
+  if (const char* problem = readConvParams(step, extra, p)) return problem;
+  if (!holdsSegments(step, kX, p->in, 4)) return "x is smaller than its map";
+  if (!holdsSegments(step, kY, p->out, 4)) return "y is smaller than its map";
+  if (p->residual && !holdsSegments(step, kResidual, p->res, 4)) return "residual is smaller than its map";
+  return step.operands[kPacking].bytes < header ? "the packing is cut short" : nullptr;
+}
+
+FILIGREE_INLINE SparseMaps floatMaps(const Step& step, const ConvParams& p) {
+  SparseMaps maps;
+  maps.input = step.operands[kX].data + p.in_channel * kLineBytes;
+  maps.output = step.operands[kY].data + p.out_channel * kLineBytes;
+  maps.residual = p.residual ? step.operands[kResidual].data + p.res_channel * kLineBytes : maps.output;
+  maps.input_lines = p.in.C, maps.output_lines = p.out.C, maps.residual_lines = p.residual ? p.res.C : p.out.C;
+  return maps;
+}
+
 /// Nanoseconds for all tiles of a matrix of `rows` x `columns` with the given share of nonzeros, by the load slots that
 /// the generated code takes: one a nonzero, one a used column.
 FILIGREE_INLINE double sparseCost(double rows, double columns, double density, double tiles, double epilogue) {
@@ -149,6 +170,11 @@ FILIGREE_INLINE double sparseCost(double rows, double columns, double density, d
   const double used = columns * (1 - __builtin_pow(1 - density, group_rows));
   const double cycles = groups * ((group_rows * columns * density + used) / 2 + group_rows * epilogue + 30);
   return tiles * cycles / 3.5 * 1.3;
+}
+
+FILIGREE_INLINE double floatCost(const ConvParams& p, double density) {
+  return sparseCost(static_cast<double>(p.channels_out), static_cast<double>(p.channels_in * p.taps()),
+                    density / static_cast<double>(p.groups), static_cast<double>(p.tiles()), p.residual ? 1.5 : 1.0);
 }
 
 }  // namespace
