@@ -21,10 +21,11 @@ struct Space {
 };
 
 FILIGREE_INLINE const char* readSpace(List list, Space* space) {
-  if (list.count > kMaxRank) return "a space has at most 8 dimensions";
-  space->rank = list.count > 0 ? static_cast<int>(list.count) : 1;
+  space->rank = 1;
   space->count = 1;
   space->dims[0] = 1;
+  if (list.count > kMaxRank) return "a space has at most 8 dimensions";
+  if (list.count > 0) space->rank = static_cast<int>(list.count);
   for (int64_t i = 0; i < list.count; i++) {
     if (list.items[i] < 0) return "a dimension is negative";
     space->dims[i] = list.items[i];
