@@ -174,6 +174,7 @@ export const shapeOps: readonly OpDefinition[] = [
     inputs: [1, 1],
     outputs: [1, 1],
     attributes: { start: 'int', end: 'int' },
+    traits: ['metadata'],
     infer: (ctx) => {
       const shape = ctx.shape(0);
       if (!shape) return [tensorType('int64', [null])];
@@ -190,6 +191,7 @@ export const shapeOps: readonly OpDefinition[] = [
     since: [1, 13, 19, ...viewVersions],
     inputs: [1, 1],
     outputs: [1, 1],
+    traits: ['metadata'],
     infer: () => [tensorType('int64', [])],
     reference: (ctx) => [tensor('int64', [], BigInt64Array.of(BigInt(sizeOf(ctx.tensor(0).dims))))],
   }),
