@@ -121,9 +121,9 @@ export function float4e2m1ToNumber(bits: number): number {
   return bits & 8 ? -magnitude : magnitude;
 }
 
-/** The nearest E2M1 value, ties to even, saturating; NaN becomes the largest value, as ONNX's reference does. */
+/** The nearest E2M1 value, ties to even, saturating; NaN, which the type lacks, becomes -0, as in ONNX's reference. */
 export function numberToFloat4e2m1(value: number): number {
-  if (Number.isNaN(value)) return 7;
+  if (Number.isNaN(value)) return 8;
   const sign = value < 0 || Object.is(value, -0) ? 8 : 0;
   const magnitude = Math.min(Math.abs(value), 6);
   let best = 0;

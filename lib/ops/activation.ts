@@ -106,19 +106,16 @@ function swiglu(ctx: ReferenceContext): HostTensor {
   return sink.finish();
 }
 
-const alphaOnly: OpDefinition['attributes'] = { alpha: 'float', consumed_inputs: 'ints' };
-
 export const activationOps: readonly OpDefinition[] = [
   unary('Relu', [1, 6, 13, 14], () => (x) => Math.max(x, 0), {
     big: (x) => (x < 0n ? 0n : x),
-    attributes: { consumed_inputs: 'ints' },
   }),
-  unary('LeakyRelu', [1, 6, 16], leakyRelu, { attributes: alphaOnly }),
+  unary('LeakyRelu', [1, 6, 16], leakyRelu, { attributes: { alpha: 'float' } }),
   unary('ThresholdedRelu', [10, 22], thresholdedRelu, { attributes: { alpha: 'float' } }),
-  unary('Elu', [1, 6, 22], elu, { attributes: alphaOnly }),
+  unary('Elu', [1, 6, 22], elu, { attributes: { alpha: 'float' } }),
   unary('Celu', [12, 28], celu, { attributes: { alpha: 'float' } }),
-  unary('Selu', [1, 6, 22], selu, { attributes: { ...alphaOnly, gamma: 'float' } }),
-  unary('HardSigmoid', [1, 6, 22], hardSigmoid, { attributes: { ...alphaOnly, beta: 'float' } }),
+  unary('Selu', [1, 6, 22], selu, { attributes: { alpha: 'float', gamma: 'float' } }),
+  unary('HardSigmoid', [1, 6, 22], hardSigmoid, { attributes: { alpha: 'float', beta: 'float' } }),
   unary('HardSwish', [14, 22], hardSwish),
   unary('Gelu', [20], gelu, { attributes: { approximate: 'string' } }),
   unary('Swish', [24], swish, { attributes: { alpha: 'float' } }),
@@ -131,7 +128,6 @@ export const activationOps: readonly OpDefinition[] = [
     since: [1, 6, 7, 9, 16],
     inputs: [2, 2],
     outputs: [1, 1],
-    attributes: { consumed_inputs: 'ints' },
     traits: ['elementwise'],
     infer: (ctx) => [tensorType(expectSame(ctx, 2, numberKinds), ctx.shape(0))],
     reference: (ctx) => [prelu(ctx)],

@@ -8,11 +8,10 @@ import { broadcastDims, broadcastInfer, zip } from './broadcast.ts';
 import { bigOf, expectKind, expectSame, isInteger, numberKinds, numberSink, numbersOf } from './elements.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 
-/** What versions 1 to 6 say about broadcasting, and their unused hint. */
+/** What versions 1 to 6 say about broadcasting. */
 export const legacyAttributes: NonNullable<OpDefinition['attributes']> = {
   axis: 'int',
   broadcast: 'int',
-  consumed_inputs: 'ints',
 };
 
 /**

@@ -5,6 +5,7 @@ import {
   dtypeFromOnnx,
   dtypeInfo,
   isBig,
+  isDType,
   isFloat,
   type NumericStorage,
   type Storage,
@@ -24,7 +25,9 @@ const oldNames: Readonly<Record<string, DType>> = { float: 'float32', double: 'f
 function targetOf(ctx: NodeReader): DType {
   if (ctx.version < 6) {
     const name = ctx.string('to').toLowerCase();
-    return oldNames[name] ?? (name as DType);
+    const dtype = Object.hasOwn(oldNames, name) ? oldNames[name] : name;
+    if (!isDType(dtype)) throw ctx.error(`"to" is "${name}", which is no element type`);
+    return dtype;
   }
   const number = ctx.int('to');
   const dtype = dtypeFromOnnx(number);
@@ -170,7 +173,7 @@ export const castOps: readonly OpDefinition[] = [
     since: [1, 6, 9, 13, ...versions, 28],
     inputs: [1, 1],
     outputs: [1, 1],
-    attributes: { to: 'int', saturate: 'int', round_mode: 'string' },
+    attributes: { to: ['int', 'string'], saturate: 'int', round_mode: 'string' },
     traits: ['elementwise'],
     infer: (ctx) => inferCast(targetOf(ctx), ctx),
     reference: (ctx) => [castTensor(ctx, ctx.tensor(0), targetOf(ctx), roundingOf(ctx))],

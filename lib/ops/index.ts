@@ -45,6 +45,7 @@ import { reduceOps } from './reduce.ts';
 import { resizeOps } from './resize.ts';
 import { rotaryOps } from './rotary.ts';
 import { samplingOps } from './sampling.ts';
+import { scanOps } from './scan.ts';
 import { scatterOps } from './scatter.ts';
 import { selectOps } from './select.ts';
 import { selectionOps } from './selection.ts';
@@ -64,6 +65,7 @@ const families: readonly (readonly OpDefinition[])[] = [
   binaryIntegerOps,
   comparisonOps,
   attentionOps,
+  scanOps,
   padOps,
   concatOps,
   binaryOps,

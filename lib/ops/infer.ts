@@ -30,8 +30,10 @@ function inferGraph(graph: Graph, contents: Map<Value, HostTensor>): void {
   for (const node of graph.nodes) {
     const op = findOp(node.domain, node.op);
     if (!op) throw new InternalError(`no operator ${nodeText(node)}`);
-    for (const body of bodiesOf(node)) inferBody(body, contents);
-    const types = op.infer(new StaticContext(node, contents));
+    const ctx = new StaticContext(node, contents);
+    const given = op.bodyInputs?.(ctx) ?? [];
+    for (const body of bodiesOf(node)) inferBody(body, given, contents);
+    const types = op.infer(ctx);
     node.outputs.forEach((output, i) => {
       if (output) output.type = types[i] ?? withoutShape(output.type);
     });
@@ -39,7 +41,11 @@ function inferGraph(graph: Graph, contents: Map<Value, HostTensor>): void {
   }
 }
 
-function inferBody(body: Graph, contents: Map<Value, HostTensor>): void {
+function inferBody(body: Graph, given: readonly (ValueType | undefined)[], contents: Map<Value, HostTensor>): void {
+  body.inputs.forEach((input, i) => {
+    const type = given[i];
+    if (!input.type || (type?.kind === 'tensor' && type.shape)) input.type = type ?? input.type;
+  });
   for (const { inner, outer } of body.captures) {
     inner.type = outer.type;
     const content = contents.get(outer);

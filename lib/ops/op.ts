@@ -104,6 +104,8 @@ export interface OpDefinition {
   readonly traits?: readonly Trait[];
   /** Types of the outputs. May leave dimensions null or a shape undefined where they depend on data. */
   infer(ctx: InferContext): (ValueType | undefined)[];
+  /** For operators with a body: types that the node's inputs give to the body's inputs. */
+  bodyInputs?(ctx: InferContext): readonly (ValueType | undefined)[];
   /** Computes the outputs from the inputs. */
   reference(ctx: ReferenceContext): HostValue[];
   /** Emits native steps. Returns a reason where this node has to run on its reference. */

@@ -81,7 +81,7 @@ export const selectOps: readonly OpDefinition[] = [
     since: [1, 6, 11, 12, 13],
     inputs: [1, 3],
     outputs: [1, 1],
-    attributes: { min: 'float', max: 'float', consumed_inputs: 'ints' },
+    attributes: { min: 'float', max: 'float' },
     traits: ['elementwise'],
     infer: (ctx) => {
       const dtype = expectSame(ctx, 3, numberKinds);

@@ -207,7 +207,7 @@ export const shapeOps: readonly OpDefinition[] = [
   view(
     'Reshape',
     [1, 5, 13, 14, 19, ...viewVersions],
-    { inputs: [1, 2], attributes: { shape: 'ints', allowzero: 'int', consumed_inputs: 'ints' } },
+    { inputs: [1, 2], attributes: { shape: 'ints', allowzero: 'int' } },
     inferReshape,
     (ctx, x) => reshapeDims(ctx, x.dims, required(ctx, readIntegers(ctx, 'shape', 1, 5), 'the new shape is')),
   ),

@@ -53,9 +53,6 @@ function applyUnary(x: HostTensor, f: (x: number) => number, options: UnaryOptio
   return sink.finish();
 }
 
-/** Versions 1 to 5 of many operators carry a hint that nothing reads. */
-const legacy: OpDefinition['attributes'] = { consumed_inputs: 'ints' };
-
 const bigAbs = (x: bigint): bigint => (x < 0n ? -x : x);
 const bigSign = (x: bigint): bigint => (x > 0n ? 1n : x < 0n ? -1n : 0n);
 
@@ -65,16 +62,16 @@ const isInf: ScalarOf = (ctx) => {
 };
 
 export const unaryOps: readonly OpDefinition[] = [
-  unary('Abs', [1, 6, 13], () => Math.abs, { big: bigAbs, attributes: legacy }),
-  unary('Neg', [1, 6, 13], () => (x) => -x, { big: (x) => -x, attributes: legacy }),
+  unary('Abs', [1, 6, 13], () => Math.abs, { big: bigAbs }),
+  unary('Neg', [1, 6, 13], () => (x) => -x, { big: (x) => -x }),
   unary('Sign', [9, 13], () => Math.sign, { big: bigSign }),
-  unary('Ceil', [1, 6, 13], () => Math.ceil, { attributes: legacy }),
-  unary('Floor', [1, 6, 13], () => Math.floor, { attributes: legacy }),
+  unary('Ceil', [1, 6, 13], () => Math.ceil),
+  unary('Floor', [1, 6, 13], () => Math.floor),
   unary('Round', [11, 22], () => roundHalfEven),
-  unary('Sqrt', [1, 6, 13], () => Math.sqrt, { attributes: legacy }),
-  unary('Reciprocal', [1, 6, 13], () => (x) => 1 / x, { attributes: legacy }),
-  unary('Exp', [1, 6, 13], () => Math.exp, { attributes: legacy }),
-  unary('Log', [1, 6, 13], () => Math.log, { attributes: legacy }),
+  unary('Sqrt', [1, 6, 13], () => Math.sqrt),
+  unary('Reciprocal', [1, 6, 13], () => (x) => 1 / x),
+  unary('Exp', [1, 6, 13], () => Math.exp),
+  unary('Log', [1, 6, 13], () => Math.log),
   unary('Erf', [9, 13], () => erf, { kinds: numberKinds }),
   unary('Sin', [7, 22], () => Math.sin),
   unary('Cos', [7, 22], () => Math.cos),
@@ -84,11 +81,11 @@ export const unaryOps: readonly OpDefinition[] = [
   unary('Atan', [7, 22], () => Math.atan),
   unary('Sinh', [9, 22], () => Math.sinh),
   unary('Cosh', [9, 22], () => Math.cosh),
-  unary('Tanh', [1, 6, 13], () => Math.tanh, { attributes: legacy }),
+  unary('Tanh', [1, 6, 13], () => Math.tanh),
   unary('Asinh', [9, 22], () => Math.asinh),
   unary('Acosh', [9, 22], () => Math.acosh),
   unary('Atanh', [9, 22], () => Math.atanh),
-  unary('Sigmoid', [1, 6, 13], () => sigmoid, { attributes: legacy }),
+  unary('Sigmoid', [1, 6, 13], () => sigmoid),
   unary('Not', [1], () => (x) => Number(x === 0), { kinds: ['bool'] }),
   unary('BitwiseNot', [18], () => (x) => ~x, { kinds: integerKinds, big: (x) => ~x }),
   unary('IsNaN', [9, 13, 20], () => (x) => Number(Number.isNaN(x)), { output: 'bool' }),

@@ -52,7 +52,6 @@ function variadic(name: string, since: readonly number[], f: Fold): OpDefinition
     since,
     inputs: [1, Number.POSITIVE_INFINITY],
     outputs: [1, 1],
-    attributes: { consumed_inputs: 'ints' },
     traits: ['elementwise'],
     infer: (ctx) => {
       const shapes = Array.from({ length: ctx.inputCount }, (_, i) => ctx.shape(i));
