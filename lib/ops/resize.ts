@@ -1,9 +1,10 @@
 /** Resize and Upsample. */
 
-import { type DType, dtypeInfo, type NumericStorage } from '../ir/dtype.ts';
+import { type DType, dtypeInfo } from '../ir/dtype.ts';
 import { type AttributeType, tensorType, type ValueType } from '../ir/graph.ts';
 import { type Dim, isConcrete, type Shape, shapeText, sizeBetween, sizeOf, stridesOf } from '../ir/shape.ts';
-import { allocate, fromNumbers, type HostTensor, packed, pick, toNumbers, unpacked, zeros } from '../ir/tensor.ts';
+import { allocate, fromNumbers, type HostTensor, pick, toNumbers, zeros } from '../ir/tensor.ts';
+import { withExtraElement } from './extra-element.ts';
 import {
   defineOp,
   type InferContext,
@@ -177,19 +178,7 @@ function resizeNearest(
     return at;
   };
   if (positions.every((list) => list.every((p) => p >= 0))) return pick(x, dims, index);
-  return pick(appended(x, count, fill), dims, index);
-}
-
-/** The elements of `x` as a vector with one more, `value`. */
-function appended(x: HostTensor, count: number, value: number): HostTensor {
-  if (x.dtype === 'string') return { ...x, dims: [count + 1], data: [...(x.data as string[]), ''] };
-  const parts = dtypeInfo(x.dtype).kind === 'complex' ? 2 : 1;
-  const last = unpacked(fromNumbers(x.dtype, [1], parts === 2 ? [value, 0] : [value])) as Uint8Array;
-  const entries = unpacked(x) as Uint8Array;
-  const all = new (entries.constructor as Uint8ArrayConstructor)(entries.length + parts);
-  all.set(entries);
-  all.set(last, entries.length);
-  return packed(x.dtype, [count + 1], all as NumericStorage);
+  return pick(withExtraElement(x, fill), dims, index);
 }
 
 function resizeFiltered(
