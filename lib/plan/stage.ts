@@ -86,7 +86,9 @@ class StagePlanner {
   readonly #outputs: readonly Value[];
   readonly #sections: Section[] = [];
   readonly #known = new Map<Value, HostTensor>();
-  #nodes: Node[];
+  /** Types of the outputs of nodes that have to run. */
+  readonly #types = new Map<Node, readonly Typed[]>();
+  readonly #nodes: Node[];
   #at = 0;
   #part: Part | undefined;
 
@@ -96,23 +98,40 @@ class StagePlanner {
     this.#memories = memories;
     this.#nodes = [...rest.nodes];
     this.#outputs = rest.outputs;
-    this.#facts.setUses(this.#nodes);
   }
 
   *run(): Generator<void, Stage> {
+    const dynamic = yield* this.#inferAll();
+    this.#facts.setUses(this.#nodes);
+    const end = this.#at;
+    for (this.#at = 0; this.#at < end; ) {
+      const node = this.#nodes[this.#at++];
+      const types = this.#types.get(node);
+      if (types) this.#emit(node, types);
+      yield;
+    }
+    if (dynamic) {
+      this.#at++;
+      this.#reference(dynamic, 'the shape of its result depends on data');
+    }
+    return this.#finish(dynamic !== undefined);
+  }
+
+  /** Types of all nodes up to the first whose shapes depend on data, which is returned. */
+  *#inferAll(): Generator<void, Node | undefined> {
     while (this.#at < this.#nodes.length) {
       const node = this.#nodes[this.#at];
       if (this.#inlineBranch(node)) continue;
       const types = this.#facts.infer(node);
+      if (!types) return node;
+      node.outputs.forEach((output, i) => {
+        if (output) this.#facts.set(output, types[i]);
+      });
+      if (!this.#folded(node, types)) this.#types.set(node, types);
       this.#at++;
-      if (!types) {
-        this.#reference(node, 'the shape of its result depends on data');
-        return this.#finish(true);
-      }
-      if (!this.#folded(node, types)) this.#emit(node, types);
       yield;
     }
-    return this.#finish(false);
+    return undefined;
   }
 
   #finish(more: boolean): Stage {
@@ -147,9 +166,7 @@ class StagePlanner {
     node.outputs.forEach((output, i) => {
       if (output) this.#facts.addAlias(output, body.outputs[i]);
     });
-    this.#nodes = [...body.nodes, ...this.#nodes.slice(this.#at + 1)];
-    this.#at = 0;
-    this.#facts.setUses(this.#nodes);
+    this.#nodes.splice(this.#at, 1, ...body.nodes);
     return true;
   }
 
@@ -167,9 +184,6 @@ class StagePlanner {
   }
 
   #emit(node: Node, types: readonly Typed[]): void {
-    node.outputs.forEach((output, i) => {
-      if (output) this.#facts.set(output, types[i]);
-    });
     const reason = this.#lower(node, types);
     if (reason !== undefined) this.#reference(node, reason);
   }
