@@ -1,16 +1,33 @@
-/** Native linear layers: x [..., K] times constant weights [K, N]. */
+/** Native matrix products: linear layers with constant weights, sparse or dense, and products of two computed matrices. */
 
 import { rowsLayout, type SegmentLayout } from '../ir/segments.ts';
 import { sizeOf } from '../ir/shape.ts';
-import type { Activation } from './epilogue.ts';
-import type { LowerContext } from './lower.ts';
+import { type Activation, NO_ACTIVATION } from './epilogue.ts';
+import type { LowerContext, Operand } from './lower.ts';
 
 /** Above this share of nonzeros the dense product is at least as fast. */
 const SPARSE_DENSITY = { sparse: 0.45, packed: 0.25 } as const;
 
+/** Fewer rows than this leave too many lanes of the segment layout empty. */
+const SEGMENT_ROWS = 8;
+
 type SparseKind = 'sparse' | 'packed';
 
-function sparseKind(ctx: LowerContext): SparseKind | undefined {
+/** A linear layer: inputs of the node are x [..., K], weights, bias? [N], residual?. */
+export interface NativeLinear {
+  readonly activation: Activation;
+  /** Weights are [N, K] instead of [K, N]. */
+  readonly transposed: boolean;
+}
+
+interface LinearSizes {
+  readonly rows: number;
+  readonly depth: number;
+  readonly columns: number;
+}
+
+function sparseKind(ctx: LowerContext, rows: number): SparseKind | undefined {
+  if (rows < SEGMENT_ROWS) return undefined;
   const density = ctx.density(1);
   const kinds: readonly SparseKind[] = ['sparse', 'packed'];
   return kinds.find((kind) => density <= SPARSE_DENSITY[kind] && ctx.hasKernel(`conv.segments.${kind}.f32`));
@@ -23,50 +40,87 @@ const pointwise = {
   ...{ dilation_d: 1, dilation_h: 1, dilation_w: 1, pad_front: 0, pad_top: 0, pad_left: 0, tile_block: 0 },
 };
 
-/** Emits a linear layer. Inputs of the node: x, weights [K, N], bias?, residual?. */
-export function lowerLinear(ctx: LowerContext, activation: Activation): string | undefined {
+/** Emits a linear layer; the reason where the node has to run on its reference. */
+export function lowerLinear(ctx: LowerContext, linear: NativeLinear): string | undefined {
   if (ctx.outputDtype(0) !== 'float32') return `no kernel for ${ctx.outputDtype(0)}`;
   if (!ctx.constant(1) || (ctx.has(2) && !ctx.constant(2))) return 'the weights are computed at run time';
   if (sizeOf(ctx.dims(0)) === 0 || sizeOf(ctx.outputDims(0)) === 0) return 'an empty tensor';
-  const [depth, columns] = ctx.dims(1);
-  const rows = sizeOf(ctx.dims(0)) / depth;
-  lowerSegments(ctx, activation, sparseKind(ctx) ?? 'dense', rowsLayout(rows, depth), rowsLayout(rows, columns));
+  const [a, b] = ctx.dims(1);
+  const [depth, columns] = linear.transposed ? [b, a] : [a, b];
+  const sizes = { rows: sizeOf(ctx.dims(0)) / depth, depth, columns };
+  const kind = sparseKind(ctx, sizes.rows);
+  if (kind) lowerSegments(ctx, linear, kind, sizes);
+  else lowerRows(ctx, linear, sizes);
   return undefined;
 }
 
-function lowerSegments(
-  ctx: LowerContext,
-  activation: Activation,
-  kind: SparseKind | 'dense',
-  input: SegmentLayout,
-  output: SegmentLayout,
-): void {
-  const x = ctx.inputSegments(0, input);
+function lowerSegments(ctx: LowerContext, linear: NativeLinear, kind: SparseKind, sizes: LinearSizes): void {
+  const output = rowsLayout(sizes.rows, sizes.columns);
+  const x = ctx.inputSegments(0, rowsLayout(sizes.rows, sizes.depth));
   const over = ctx.has(3) && ctx.segmentsOf(3)?.samePositions(output) ? ctx.outputInPlace(0, 3) : undefined;
   const residual = over ?? (ctx.has(3) ? ctx.inputSegments(3, output) : null);
   const y = over ?? ctx.outputSegments(0, output);
-  const shape = { groups: 1, channels_in: input.size.c, channels_out: output.size.c, taps: 1, transposed: 1 };
+  const { kind: activation, alpha, beta } = linear.activation;
+  const shape = { groups: 1, channels_in: sizes.depth, channels_out: sizes.columns };
   const sources = [ctx.input(1), ctx.has(2) ? ctx.input(2) : null];
-  const { kind: code, alpha, beta } = activation;
-  const generated = {
-    ...{ residual: residual !== null, activation: code, alpha, beta, column_blocks: 0 },
-    tiles: 2 ** Math.round(Math.log2(input.tiles)),
+  const packing = ctx.packed(`pack.conv.segments.${kind}.f32`, sources, {
+    ...{ ...shape, taps: 1, transposed: linear.transposed ? 0 : 1, residual: residual !== null },
+    ...{ activation, alpha, beta, column_blocks: 0 },
+    // Packings depend on this only for the pace of prefetching: nearby sizes share one.
+    tiles: 2 ** Math.round(Math.log2(output.tiles)),
     ...{ tile_block: 0, prefetch_output: 0 },
-  };
-  const packing = ctx.packed(
-    `pack.conv.segments.${kind}.f32`,
-    sources,
-    kind === 'dense' ? shape : { ...shape, ...generated },
-  );
+  });
   ctx.step(`conv.segments.${kind}.f32`, [x, packing, residual, y], {
-    ...pointwise,
-    channels_in: input.size.c,
-    channels_out: output.size.c,
-    ...{ activation: code, alpha, beta },
-    ...(kind === 'dense' ? {} : { density: ctx.density(1) }),
+    ...{ ...pointwise, ...shape, activation, alpha, beta, density: ctx.density(1) },
     split: ctx.threads > 1 ? 1 : 0,
     in: x.layout as SegmentLayout,
     out: y.layout as SegmentLayout,
     res: residual?.layout ?? [],
   });
+}
+
+interface Matrices {
+  readonly a: Operand;
+  readonly b: Operand;
+  readonly bias: Operand | null;
+  readonly residual: Operand | null;
+}
+
+function productParams(sizes: LinearSizes, packed: boolean, activation: Activation) {
+  return {
+    ...sizes,
+    stride_a: sizes.depth,
+    stride_b: sizes.columns,
+    ...{ packed_b: packed, alpha: 1, activation: activation.kind },
+    ...{ activation_alpha: activation.alpha, activation_beta: activation.beta },
+  };
+}
+
+function lowerRows(ctx: LowerContext, linear: NativeLinear, sizes: LinearSizes): void {
+  const { depth, columns } = sizes;
+  const packing = { depth, columns, transposed: linear.transposed };
+  const operands: Matrices = {
+    a: ctx.input(0),
+    b: ctx.packed('pack.matmul.f32', [ctx.input(1)], packing),
+    bias: ctx.has(2) ? ctx.input(2) : null,
+    residual: ctx.has(3) ? ctx.input(3) : null,
+  };
+  const params = { ...productParams(sizes, true, linear.activation), a_offsets: [0], b_offsets: [0] };
+  ctx.step('matmul.f32', [operands.a, operands.b, operands.bias, operands.residual, ctx.output(0)], params);
+}
+
+/** Emits products of two computed stacks of matrices; `matrices` gives which of each operand's meet. */
+export function lowerProducts(
+  ctx: LowerContext,
+  sizes: LinearSizes,
+  matrices: { readonly a: ArrayLike<number>; readonly b: ArrayLike<number> },
+): string | undefined {
+  if (ctx.outputDtype(0) !== 'float32') return `no kernel for ${ctx.outputDtype(0)}`;
+  const { rows, depth, columns } = sizes;
+  const offsets = (numbers: ArrayLike<number>, size: number): number[] => Array.from(numbers, (i) => i * size);
+  const a_offsets = offsets(matrices.a, rows * depth);
+  const b_offsets = offsets(matrices.b, depth * columns);
+  const params = { ...productParams(sizes, false, NO_ACTIVATION), a_offsets, b_offsets };
+  ctx.step('matmul.f32', [ctx.input(0), ctx.input(1), null, null, ctx.output(0)], params);
+  return undefined;
 }

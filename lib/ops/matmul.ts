@@ -5,8 +5,9 @@ import { broadcastStrides, type Dim, type Shape, shapeText, sizeOf } from '../ir
 import { fromNumbers, type HostTensor, toNumbers } from '../ir/tensor.ts';
 import { broadcastDims, forEachRow } from './broadcast.ts';
 import { expectSame, numberKinds } from './elements.ts';
-import { activate, activationOf, epilogueAttributes } from './epilogue.ts';
-import { lowerLinear } from './linear-lower.ts';
+import { activate, activationOf, epilogueAttributes, NO_ACTIVATION } from './epilogue.ts';
+import { lowerLinear, lowerProducts } from './linear-lower.ts';
+import type { LowerContext } from './lower.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 import { fromProducts, type Matrix, multiplyAdd, type Numbers, numbersFor, zerosLike } from './product.ts';
 
@@ -165,8 +166,9 @@ function addTo(y: Numbers, c: Numbers, from: readonly number[], dims: readonly n
 
 function linearReference(ctx: ReferenceContext): HostTensor[] {
   const x = ctx.tensor(0);
-  const p = matmulProblem(ctx, x.dims, ctx.tensor(1).dims);
-  const y = multiply(p, x, ctx.tensor(1));
+  const weights = ctx.int('transB', 0) ? transposed(ctx.tensor(1)) : ctx.tensor(1);
+  const p = matmulProblem(ctx, x.dims, weights.dims);
+  const y = multiply(p, x, weights);
   const bias = ctx.optional(2);
   const residual = ctx.optional(3);
   const b = bias && toNumbers(bias);
@@ -183,6 +185,34 @@ function linearReference(ctx: ReferenceContext): HostTensor[] {
 
 const inferProduct = (ctx: InferContext): Dim[] | undefined => matmulShape(ctx, ctx.shape(0), ctx.shape(1));
 
+function linearShape(ctx: InferContext): Dim[] | undefined {
+  const weights = ctx.shape(1);
+  const turned = weights && ctx.int('transB', 0) ? [weights[1], weights[0]] : weights;
+  return matmulShape(ctx, ctx.shape(0), turned);
+}
+
+function lowerMatmul(ctx: LowerContext): string | undefined {
+  const [a, b] = [ctx.dims(0), ctx.dims(1)];
+  if (b.length === 2 && a.length > 1 && ctx.constant(1)) {
+    return lowerLinear(ctx, { activation: NO_ACTIVATION, transposed: false });
+  }
+  const p = matmulProblem(ctx, a, b);
+  // One matrix for a whole stack of rows: one product.
+  if (b.length === 2 && a.length > 1) {
+    return lowerProducts(ctx, { ...p, rows: sizeOf(a) / Math.max(1, p.depth) }, { a: [0], b: [0] });
+  }
+  return lowerProducts(ctx, p, { a: matrixNumbers(a, p.batch), b: matrixNumbers(b, p.batch) });
+}
+
+function lowerGemm(ctx: LowerContext): string | undefined {
+  const { transA, transB, alpha, beta } = gemmSizes(ctx);
+  if (transA || alpha !== 1) return 'no kernel for transA or alpha';
+  if (ctx.has(2) && (beta !== 1 || ctx.dims(2).length === 0 || sizeOf(ctx.dims(2)) !== ctx.outputDims(0)[1])) {
+    return 'no kernel for an addend that is not one number a column';
+  }
+  return lowerLinear(ctx, { activation: NO_ACTIVATION, transposed: transB });
+}
+
 export const matmulOps: readonly OpDefinition[] = [
   defineOp({
     name: 'MatMul',
@@ -191,6 +221,7 @@ export const matmulOps: readonly OpDefinition[] = [
     outputs: [1, 1],
     infer: (ctx) => [tensorType(expectSame(ctx, 2, numberKinds), inferProduct(ctx))],
     reference: matmulReference,
+    lower: lowerMatmul,
   }),
   defineOp({
     name: 'Gemm',
@@ -202,17 +233,18 @@ export const matmulOps: readonly OpDefinition[] = [
       tensorType(expectSame(ctx, 2, numberKinds), gemmShape(ctx, ctx.shape(0), ctx.shape(1), ctx.shape(2))),
     ],
     reference: gemmReference,
+    lower: lowerGemm,
   }),
-  // A product with constant weights [K, N], bias [N], residual of the output's shape, activation.
+  // A product with constant weights [K, N] ([N, K] with transB), bias [N], residual of the output's shape, activation.
   defineOp({
     name: 'Linear',
     domain: 'filigree',
     since: [1],
     inputs: [2, 4],
     outputs: [1, 1],
-    attributes: epilogueAttributes,
-    infer: (ctx) => [tensorType(ctx.dtype(0), inferProduct(ctx))],
+    attributes: { ...epilogueAttributes, transB: 'int' },
+    infer: (ctx) => [tensorType(ctx.dtype(0), linearShape(ctx))],
     reference: linearReference,
-    lower: (ctx) => lowerLinear(ctx, activationOf(ctx)),
+    lower: (ctx) => lowerLinear(ctx, { activation: activationOf(ctx), transposed: ctx.int('transB', 0) !== 0 }),
   }),
 ];

@@ -7,6 +7,7 @@ import { type HostTensor, tensor } from '../ir/tensor.ts';
 import { fusableActivation } from './activations.ts';
 import { everyGraph, GraphEditor } from './editor.ts';
 import type { Pass } from './pass.ts';
+import { sameDeclaredShape } from './shapes.ts';
 
 const isConv = (node: Node): boolean => node.op === 'Conv' && (node.domain === '' || node.domain === 'filigree');
 
@@ -112,16 +113,6 @@ function growEpilogue(editor: GraphEditor, conv: Node): Node | undefined {
   if (!other || other.constant || !sameDeclaredShape(other, next.outputs[0] as Value, output)) return undefined;
   const inputs = [conv.inputs[0], conv.inputs[1], conv.inputs[2] ?? null, other];
   return editor.fuse([conv, next], next, { ...base, inputs, attributes: domainAttributes(conv) });
-}
-
-/** True where the residual certainly needs no broadcasting. */
-function sameDeclaredShape(...values: readonly Value[]): boolean {
-  const shapes = values.map((value) => (value.type?.kind === 'tensor' ? value.type.shape : undefined));
-  const [first] = shapes;
-  return shapes.every(
-    (shape) =>
-      shape && first && shape.length === first.length && shape.every((dim, i) => dim !== null && dim === first[i]),
-  );
 }
 
 function growEpilogues(graph: Graph): boolean {

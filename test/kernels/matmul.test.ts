@@ -26,7 +26,8 @@ function reference(c: Case, a: Float32Array, b: Float32Array, bias: Float32Array
     const i = Math.floor(at / (rows * columns));
     const r = Math.floor(at / columns) % rows;
     let sum = 0;
-    for (let k = 0; k < depth; k++) sum += a[(i * rows + r) * depth + k] * b[(i * depth + k) * columns + (at % columns)];
+    for (let k = 0; k < depth; k++)
+      sum += a[(i * rows + r) * depth + k] * b[(i * depth + k) * columns + (at % columns)];
     const value = alpha * sum + (bias?.[at % columns] ?? 0) + (z?.[at] ?? 0);
     return Math.max(0, value);
   });
