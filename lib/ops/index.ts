@@ -24,6 +24,7 @@ import { integerConvOps } from './integer-conv.ts';
 import { integerMatmulOps } from './integer-matmul.ts';
 import { layerNormOps } from './layer-norm.ts';
 import { linalgOps } from './linalg.ts';
+import { linearOps } from './linear.ts';
 import { lossOps } from './loss.ts';
 import { matmulOps } from './matmul.ts';
 import { mlEncodersOps } from './ml-encoders.ts';
@@ -88,6 +89,7 @@ const families: readonly (readonly OpDefinition[])[] = [
   integerMatmulOps,
   layerNormOps,
   linalgOps,
+  linearOps,
   lossOps,
   matmulOps,
   mlEncodersOps,

@@ -87,10 +87,11 @@ interface Matrices {
 }
 
 function productParams(sizes: LinearSizes, packed: boolean, activation: Activation) {
+  const { rows, depth, columns } = sizes;
   return {
-    ...sizes,
-    stride_a: sizes.depth,
-    stride_b: sizes.columns,
+    ...{ rows, depth, columns },
+    stride_a: depth,
+    stride_b: columns,
     ...{ packed_b: packed, alpha: 1, activation: activation.kind },
     ...{ activation_alpha: activation.alpha, activation_beta: activation.beta },
   };

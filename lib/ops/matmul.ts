@@ -5,7 +5,7 @@ import { broadcastStrides, type Dim, type Shape, shapeText, sizeOf } from '../ir
 import { fromNumbers, type HostTensor, toNumbers } from '../ir/tensor.ts';
 import { broadcastDims, forEachRow } from './broadcast.ts';
 import { expectSame, numberKinds } from './elements.ts';
-import { activate, activationOf, epilogueAttributes, NO_ACTIVATION } from './epilogue.ts';
+import { NO_ACTIVATION } from './epilogue.ts';
 import { lowerLinear, lowerProducts } from './linear-lower.ts';
 import type { LowerContext } from './lower.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
@@ -164,32 +164,7 @@ function addTo(y: Numbers, c: Numbers, from: readonly number[], dims: readonly n
   });
 }
 
-function linearReference(ctx: ReferenceContext): HostTensor[] {
-  const x = ctx.tensor(0);
-  const weights = ctx.int('transB', 0) ? transposed(ctx.tensor(1)) : ctx.tensor(1);
-  const p = matmulProblem(ctx, x.dims, weights.dims);
-  const y = multiply(p, x, weights);
-  const bias = ctx.optional(2);
-  const residual = ctx.optional(3);
-  const b = bias && toNumbers(bias);
-  const z = residual && toNumbers(residual);
-  const f = activate(ctx);
-  return [
-    fromNumbers(
-      x.dtype,
-      p.dims,
-      y.map((v, i) => f(v + (b ? b[i % p.columns] : 0) + (z ? z[i] : 0))),
-    ),
-  ];
-}
-
 const inferProduct = (ctx: InferContext): Dim[] | undefined => matmulShape(ctx, ctx.shape(0), ctx.shape(1));
-
-function linearShape(ctx: InferContext): Dim[] | undefined {
-  const weights = ctx.shape(1);
-  const turned = weights && ctx.int('transB', 0) ? [weights[1], weights[0]] : weights;
-  return matmulShape(ctx, ctx.shape(0), turned);
-}
 
 function lowerMatmul(ctx: LowerContext): string | undefined {
   const [a, b] = [ctx.dims(0), ctx.dims(1)];
@@ -234,17 +209,5 @@ export const matmulOps: readonly OpDefinition[] = [
     ],
     reference: gemmReference,
     lower: lowerGemm,
-  }),
-  // A product with constant weights [K, N] ([N, K] with transB), bias [N], residual of the output's shape, activation.
-  defineOp({
-    name: 'Linear',
-    domain: 'filigree',
-    since: [1],
-    inputs: [2, 4],
-    outputs: [1, 1],
-    attributes: { ...epilogueAttributes, transB: 'int' },
-    infer: (ctx) => [tensorType(ctx.dtype(0), linearShape(ctx))],
-    reference: linearReference,
-    lower: (ctx) => lowerLinear(ctx, { activation: activationOf(ctx), transposed: ctx.int('transB', 0) !== 0 }),
   }),
 ];
