@@ -42,10 +42,10 @@ void run(const Step& step, Range* range) {
   const int64_t block = tileBlock(p, columnLines(p), tile_end - tile_begin);
   uint64_t* table = reinterpret_cast<uint64_t*>(range->scratch);
   const bool outside = !jit::emitsActivation(p.activation);
-  runPieces(p, maps, pieces, tile_begin, tile_end, group_begin, group_end, block, table,
-            [&](const jit::PieceEntry& entry, const jit::SparseTile* tile) {
+  runPieces(p, maps, pieces, tile_begin, tile_end, group_begin, group_end, block, table, nullptr,
+            [&](const jit::PieceEntry& entry, uint8_t* output) {
               if (!outside) return;
-              float* rows = static_cast<float*>(tile->output) + entry.first_row * kSegmentLanes;
+              float* rows = reinterpret_cast<float*>(output) + entry.first_row * kSegmentLanes;
               applyRow(rows, int64_t{entry.rows} * kSegmentLanes, p.activation, p.alpha, p.beta);
             });
 }

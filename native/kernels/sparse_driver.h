@@ -42,9 +42,10 @@ FILIGREE_INLINE int64_t blockLines(int64_t columns, int64_t taps, int64_t groups
 
 FILIGREE_INLINE int64_t tileTableWords(const ConvParams& p) { return jit::kTileWords + p.taps(); }
 
-/// Addresses of tiles [first, first + count) for the generated code.
+/// Addresses of tiles [first, first + count) for the generated code. With `scratch` that is where it writes every tile,
+/// and the tile's own address takes the place of the following one's.
 FILIGREE_INLINE void fillTileTable(const ConvParams& p, const SparseMaps& maps, int64_t first, int64_t count,
-                                   uint64_t* table) {
+                                   float* scratch, uint64_t* table) {
   const int64_t words = tileTableWords(p);
   for (int64_t i = 0; i < count; i++, table += words) {
     const TileAt at = tileAt(p.out, first + i);
@@ -53,7 +54,8 @@ FILIGREE_INLINE void fillTileTable(const ConvParams& p, const SparseMaps& maps, 
     const int64_t res = p.residual ? p.res.tile(at.group, at.z, at.ty, at.tx) : 0;
     table[1] = reinterpret_cast<uint64_t>(maps.residual + res * maps.residual_lines * kLineBytes);
     table[2] = table[0];
-    if (i > 0) table[2 - words] = table[0];
+    if (scratch) table[0] = reinterpret_cast<uint64_t>(scratch);
+    if (i > 0 && !scratch) table[2 - words] = table[0];
     uint64_t* tap = table + jit::kTileWords;
     for (int64_t kd = 0; kd < p.kernel[0]; kd++) {
       for (int64_t kh = 0; kh < p.kernel[1]; kh++) {
@@ -85,17 +87,17 @@ FILIGREE_INLINE PackedPieces packedPieces(const Operand& operand, uint64_t magic
   return pieces;
 }
 
-/// Runs row groups [group_begin, group_end) over tiles [tile_begin, tile_end). `after(entry, tile table)` is called for
-/// every finished group of rows of a tile.
+/// Runs row groups [group_begin, group_end) over tiles [tile_begin, tile_end). `after(entry, output)` is called for
+/// every finished group of rows of a tile, whose first output line is at `output`. `scratch`: as in fillTileTable.
 template <class After>
 FILIGREE_INLINE void runPieces(const ConvParams& p, const SparseMaps& maps, const PackedPieces& pieces,
                                int64_t tile_begin, int64_t tile_end, int64_t group_begin, int64_t group_end,
-                               int64_t block, uint64_t* table, After after) {
+                               int64_t block, uint64_t* table, float* scratch, After after) {
   const int64_t words = tileTableWords(p), groups = pieces.header->row_groups;
   const int64_t blocks = pieces.header->column_blocks;
   for (int64_t tile = tile_begin; tile < tile_end; tile += block) {
     const int64_t count = tile + block < tile_end ? block : tile_end - tile;
-    fillTileTable(p, maps, tile, count, table);
+    fillTileTable(p, maps, tile, count, scratch, table);
     for (int64_t column = 0; column < blocks; column++) {
       for (int64_t group = group_begin; group < group_end; group++) {
         const jit::PieceEntry* entry = pieces.entries + column * groups + group;
@@ -110,7 +112,7 @@ FILIGREE_INLINE void runPieces(const ConvParams& p, const SparseMaps& maps, cons
         for (int64_t i = 0; i < count; i++) {
           piece(table + i * words, pieces.base + entry->weights, fetch);
           if (fetch < fetch_end) fetch += entry->prefetches * kLineBytes;
-          if (last) after(*entry, reinterpret_cast<const jit::SparseTile*>(table + i * words));
+          if (last) after(*entry, reinterpret_cast<uint8_t*>(table[i * words + (scratch ? 2 : 0)]));
         }
       }
     }
