@@ -27,9 +27,15 @@ const kinds: Readonly<Record<string, ActivationKind>> = {
 
 /**
  * The activations of every direction. `defaults` are those of one direction. Values of `activation_alpha` and
- * `activation_beta` are dealt in order to the activations that take such a parameter. Inputs are clipped by `clip`.
+ * `activation_beta` are dealt in order to the activations that take such a parameter. The inputs of the first `clipped`
+ * activations of a direction are clipped by the attribute `clip`.
  */
-export function readActivations(ctx: NodeReader, directions: number, defaults: readonly string[]): Activation[][] {
+export function readActivations(
+  ctx: NodeReader,
+  directions: number,
+  defaults: readonly string[],
+  clipped: number = defaults.length,
+): Activation[][] {
   const count = directions * defaults.length;
   const named = ctx.strings('activations', []);
   const names = named.length ? named : Array.from({ length: count }, (_, i) => defaults[i % defaults.length]);
@@ -38,7 +44,7 @@ export function readActivations(ctx: NodeReader, directions: number, defaults: r
   const betas = [...ctx.floats('activation_beta', [])];
   const clip = ctx.float('clip', Number.POSITIVE_INFINITY);
   if (!(clip >= 0)) throw ctx.error(`"clip" is ${clip}, expected a positive number`);
-  const all = names.slice(0, count).map((name) => {
+  const all = names.slice(0, count).map((name, i) => {
     const key = name.toLowerCase();
     if (!Object.hasOwn(kinds, key)) throw ctx.error(`"activations" names "${name}", which is no activation`);
     const { alpha, beta, make } = kinds[key];
@@ -46,7 +52,8 @@ export function readActivations(ctx: NodeReader, directions: number, defaults: r
       alpha === undefined ? 0 : (alphas.shift() ?? alpha),
       beta === undefined ? 0 : (betas.shift() ?? beta),
     );
-    return clip === Number.POSITIVE_INFINITY ? f : (x: number) => f(Math.min(Math.max(x, -clip), clip));
+    const free = clip === Number.POSITIVE_INFINITY || i % defaults.length >= clipped;
+    return free ? f : (x: number) => f(Math.min(Math.max(x, -clip), clip));
   });
   return Array.from({ length: directions }, (_, d) => all.slice(d * defaults.length, (d + 1) * defaults.length));
 }

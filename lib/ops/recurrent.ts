@@ -195,7 +195,8 @@ function recurrentReference(ctx: ReferenceContext, kind: CellKind): HostTensor[]
     c: numbers(6)?.slice() ?? new Float64Array(states),
     lengths: sequenceLengths(ctx, s),
   };
-  const activations = readActivations(ctx, s.directions, kind.activations);
+  // The LSTM's cell passes to its activation unclipped, as in other runtimes.
+  const activations = readActivations(ctx, s.directions, kind.activations, 2);
   const y = new Float64Array(s.length * states);
   directionsOf(ctx).forEach((direction, d) => {
     const step = kind.step(cellWeights(ctx, kind, o, d, s.hidden), activations[d]);

@@ -197,7 +197,8 @@ function affineGrid(ctx: ReferenceContext): HostTensor[] {
   const y = new Float64Array(sizeOf(dims));
   const place = (i: number, n: number): number => {
     if (!align) return (2 * i + 1) / n - 1;
-    return n === 1 ? -1 : (2 * i) / (n - 1) - 1;
+    // A single element lies in the middle.
+    return n === 1 ? 0 : (2 * i) / (n - 1) - 1;
   };
   for (let n = 0; n < size[0]; n++) {
     for (let p = 0; p < positions; p++) {
