@@ -87,8 +87,8 @@ function readsBorders(window: Window): boolean {
   return sizeOf(window.kernel) > 1 || window.pads.some((pad) => pad !== 0);
 }
 
-/** The parameters every convolution kernel takes. */
-function convParams(conv: NativeConv, input: MapSize, output: MapSize): StepParams {
+/** The parameters that every windowed kernel over segments takes. */
+export function windowParams(conv: NativeConv, input: MapSize, output: MapSize): StepParams {
   const { window, activation } = conv;
   const [kernel_d, kernel_h, kernel_w] = window.kernel;
   const [stride_d, stride_h, stride_w] = window.strides;
@@ -125,7 +125,8 @@ function chooseKernel(ctx: LowerContext, conv: NativeConv, channels: number): Ke
   return 'dense';
 }
 
-function interiorTiles(layout: SegmentLayout): number {
+/** Tiles without borders. */
+export function interiorTiles(layout: SegmentLayout): number {
   return Math.ceil(layout.size.n / layout.lanes.images) * layout.size.d * layout.tileRows * layout.tileColumns;
 }
 
@@ -152,7 +153,7 @@ export function lowerConv(ctx: LowerContext, conv: NativeConv): string | undefin
   const own: StepParams = kind === 'sparse' || kind === 'packed' ? { density: ctx.density(1) } : {};
   const split = kind === 'depthwise' ? 0 : chooseSplit(ctx, kind, tiles, weights);
   const params = {
-    ...convParams(conv, layouts.input.size, layouts.output.size),
+    ...windowParams(conv, layouts.input.size, layouts.output.size),
     ...own,
     split,
     in: x.layout as SegmentLayout,

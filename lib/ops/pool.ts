@@ -4,7 +4,9 @@ import { dtypeInfo } from '../ir/dtype.ts';
 import { tensorType, type ValueType } from '../ir/graph.ts';
 import { type Dim, type Shape, shapeText, sizeOf, stridesOf } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, tensor, toNumbers } from '../ir/tensor.ts';
+import type { LowerContext } from './lower.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
+import { lowerGlobalPool, lowerPool, type NativePool } from './pool-lower.ts';
 import {
   forEachTap,
   makeWindow,
@@ -179,6 +181,29 @@ function maxPoolInfer(ctx: InferContext): ValueType[] {
   return [tensorType(ctx.dtype(0), shape), tensorType('int64', shape)];
 }
 
+/** Padding behind the last position that an average counts; ceil_mode reaches further, but not into what counts. */
+function nativeAverage(ctx: LowerContext, w: SpatialWindow): NativePool['average'] {
+  const [back, bottom, right] = [...new Array<number>(3 - w.end.length).fill(0), ...w.end];
+  return { countPadding: ctx.int('count_include_pad', 0) !== 0, padsAfter: [back, bottom, right] };
+}
+
+function lowerWith(average: boolean): (ctx: LowerContext) => string | undefined {
+  return (ctx) => {
+    const w = poolWindow(ctx, ctx.dims(0));
+    const window = mapWindow(w);
+    if (!window) return `no kernel for ${w.kernel.length} spatial axes`;
+    return lowerPool(ctx, average ? { window, average: nativeAverage(ctx, w) } : { window });
+  };
+}
+
+/** The pools that have kernels. */
+const lowerings: Readonly<Record<string, OpDefinition['lower']>> = {
+  MaxPool: lowerWith(false),
+  AveragePool: lowerWith(true),
+  GlobalMaxPool: (ctx) => lowerGlobalPool(ctx, 'maximum'),
+  GlobalAveragePool: (ctx) => lowerGlobalPool(ctx, 'average'),
+};
+
 function pool(
   name: string,
   since: readonly number[],
@@ -193,6 +218,7 @@ function pool(
     attributes: { ...windowAttributes, ceil_mode: 'int', ...attributes },
     infer: name === 'MaxPool' ? maxPoolInfer : (ctx) => [tensorType(ctx.dtype(0), poolShape(ctx, ctx.shape(0)))],
     reference,
+    lower: lowerings[name],
     window: (ctx, dims) => mapWindow(poolWindow(ctx, dims(0))),
   });
 }
@@ -211,6 +237,7 @@ function globalPool(
     outputs: [1, 1],
     attributes,
     traits: ['reduction'],
+    lower: lowerings[name],
     infer: (ctx) => {
       const x = ctx.shape(0);
       return [tensorType(ctx.dtype(0), x && [x[0], x[1], ...spatialOf(ctx, x).map(() => 1)])];

@@ -111,10 +111,15 @@ export class NodeLowering extends NodeAccess implements LowerContext {
     return { dtype: 'uint8', dims: [], buffer };
   }
   alias(i: number, j: number): void {
+    const from = this.#value(j);
     const value = this.#result(i);
     const { dtype, dims } = this.#facts.typeOf(value);
-    const source = this.input(j);
-    this.#part.setRow(value, { dtype, dims, buffer: source.buffer });
+    const form = this.#part.onlyForm(from);
+    const keepsRows = form?.layout?.axis === 'rows' && dims.at(-1) === this.#facts.typeOf(from).dims.at(-1);
+    const source = keepsRows ? form.operand : this.input(j);
+    if (!this.#facts.diesHere(from)) this.#part.share(source.buffer);
+    if (keepsRows) this.#part.setSegments(value, source, form.layout as SegmentLayout);
+    else this.#part.setRow(value, { dtype, dims, buffer: source.buffer });
   }
   step(kernel: string, operands: readonly (Operand | null)[], params: StepParams = {}): void {
     this.#part.step(this.#node, kernel, operands, params);
@@ -149,8 +154,7 @@ export class NodeLowering extends NodeAccess implements LowerContext {
     const value = this.#value(j);
     const readTwice = this.#inputs.filter((input) => input === value).length > 1;
     const form = readTwice ? undefined : this.#part.onlyForm(value);
-    if (!form?.layout || !this.#facts.diesHere(value) || !this.#part.builder.isArena(form.operand.buffer))
-      return undefined;
+    if (!form?.layout || !this.#facts.diesHere(value) || !this.#part.isPrivate(form.operand.buffer)) return undefined;
     this.#part.setSegments(this.#result(i), form.operand, form.layout);
     return form.operand;
   }
@@ -188,7 +192,7 @@ export class NodeLowering extends NodeAccess implements LowerContext {
     const from = this.#facts.typeOf(value);
     const to = this.#facts.typeOf(result);
     if (from.dtype !== to.dtype || !sameShape(from.dims, to.dims) || sizeOf(to.dims) === 0) return false;
-    if (!this.#part.builder.isArena(operand.buffer)) return false;
+    if (!this.#part.isPrivate(operand.buffer)) return false;
     const form = this.#part.onlyForm(value);
     return layout ? operand.layout === layout && form?.layout === layout : form !== undefined;
   }

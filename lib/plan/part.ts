@@ -46,6 +46,7 @@ export class Part {
   readonly outputs: Value[] = [];
   readonly #forms = new Map<Value, Forms>();
   readonly #brought = new Set<Value>();
+  readonly #shared = new Set<number>();
   readonly #typeOf: (value: Value) => TypedTensor;
   readonly #ahead: (value: Value) => Borders;
 
@@ -109,6 +110,15 @@ export class Part {
   constant(tensor: HostTensor): Operand {
     const bytes = byteLength(tensor.dtype, sizeOf(tensor.dims));
     return { dtype: tensor.dtype, dims: tensor.dims, buffer: this.builder.constant(tensor, bytes) };
+  }
+
+  /** Marks a buffer that several values read: nothing may be written over it. */
+  share(buffer: number): void {
+    this.#shared.add(buffer);
+  }
+  /** True where a buffer is this plan's own and one value's alone. */
+  isPrivate(buffer: number): boolean {
+    return this.builder.isArena(buffer) && !this.#shared.has(buffer);
   }
 
   newRow(dtype: DType, dims: readonly number[]): Operand {

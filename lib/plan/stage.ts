@@ -9,6 +9,7 @@ import { bodiesOf, type Graph, type Node, nodeText, readsOf, type Value } from '
 import { sizeOf } from '../ir/shape.ts';
 import type { HostTensor } from '../ir/tensor.ts';
 import { findOp } from '../ops/index.ts';
+import type { LowerContext } from '../ops/lower.ts';
 import type { EncodedPlan } from './builder.ts';
 import { Facts, typedOf } from './facts.ts';
 import { NodeLowering, type NodeMemory } from './lowering.ts';
@@ -77,6 +78,11 @@ export function* planStage(
 ): Generator<void, Stage> {
   const planner = new StagePlanner(rest, typed, context, memories);
   return yield* planner.run();
+}
+
+/** The output of a view is its first input's bytes. */
+function lowerView(ctx: LowerContext): undefined {
+  ctx.alias(0, 0);
 }
 
 class StagePlanner {
@@ -191,7 +197,8 @@ class StagePlanner {
   /** Emits native steps; the reason where that is not possible. */
   #lower(node: Node, types: readonly Typed[]): string | undefined {
     const op = findOp(node.domain, node.op);
-    if (!op?.lower) return 'the operator has no kernel';
+    const lower = op?.lower ?? (op?.traits?.includes('view') ? lowerView : undefined);
+    if (!lower) return 'the operator has no kernel';
     const inputs = node.inputs.map((value) => value && this.#facts.resolve(value));
     const native = (typed: Typed | undefined): boolean => typed?.kind === 'tensor' && typed.dtype !== 'string';
     const fits =
@@ -210,7 +217,7 @@ class StagePlanner {
       memory = new Map();
       this.#memories.set(node, memory);
     }
-    const reason = op.lower(new NodeLowering(node, inputs, part, this.#lowerFacts(node), memory));
+    const reason = lower(new NodeLowering(node, inputs, part, this.#lowerFacts(node), memory));
     if (reason !== undefined) {
       if (part.builder.stepCount !== mark) throw new InternalError(`${nodeText(node)}: gave up after emitting steps`);
       for (const output of node.outputs) if (output) part.forget(output);
