@@ -5,7 +5,7 @@ import { tensorType } from '../ir/graph.ts';
 import { type Dim, type Shape, shapeText, sizeOf } from '../ir/shape.ts';
 import { fromBigInts, type HostTensor, toBigInts } from '../ir/tensor.ts';
 import { broadcastDims, broadcastInfer, zip } from './broadcast.ts';
-import { bigOf, expectKind, expectSame, isInteger, numberKinds, numberSink, numbersOf } from './elements.ts';
+import { bigOf, expectKind, expectSame, isInteger, numberKinds, numberSink, numbersOf, truncated } from './elements.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 
 /** What versions 1 to 6 say about broadcasting. */
@@ -176,7 +176,8 @@ function power(ctx: ReferenceContext): HostTensor {
   ];
   if (!isBig(a.dtype)) {
     const sink = numberSink(a.dtype, dims);
-    zip(dims, x, y, cPow, sink.values);
+    const { dtype } = a;
+    zip(dims, x, y, isInteger(dtype) ? (p: number, q: number) => truncated(dtype, cPow(p, q)) : cPow, sink.values);
     return sink.finish();
   }
   const out: bigint[] = new Array(sizeOf(dims));

@@ -15,7 +15,7 @@ import { tensorType } from '../ir/graph.ts';
 import { sizeOf } from '../ir/shape.ts';
 import { allocate, fromBigInts, fromNumbers, type HostTensor, tensor, toBigInts } from '../ir/tensor.ts';
 import { floatText, parseFloatText, parseIntegerText } from './cast-strings.ts';
-import { bigOf, numbersOf } from './elements.ts';
+import { bigOf, numbersOf, truncated } from './elements.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 
 /** Names of types in version 1, where "to" is a string, that differ from ours. */
@@ -47,15 +47,6 @@ function roundingOf(ctx: NodeReader): Rounding {
   const mode = ctx.string('round_mode', 'up');
   if (!roundModes.includes(mode)) throw ctx.error(`round_mode is "${mode}", expected "up", "down" or "nearest"`);
   return { saturate: ctx.int('saturate', 1) !== 0, mode: mode as RoundMode };
-}
-
-/**
- * C's conversion of a float to an integer type of up to 32 bits, before it wraps to the type's width: what does not
- * fit the register that x86 converts to becomes the register's least value.
- */
-function truncated(dtype: DType, x: number): number {
-  if (dtype === 'uint32') return x >= -(2 ** 63) && x < 2 ** 63 ? Number(BigInt.asUintN(32, BigInt(Math.trunc(x)))) : 0;
-  return x > -(2 ** 31) - 1 && x < 2 ** 31 ? Math.trunc(x) : -(2 ** 31);
 }
 
 /** The nearest float32 of a 64-bit integer, rounded once: through a double whose last bit is sticky. */

@@ -52,6 +52,15 @@ export function bigOf(x: number, dtype: 'int64' | 'uint64'): bigint {
   return BigInt(Math.trunc(x));
 }
 
+/**
+ * C's conversion of a float to an integer type of up to 32 bits, before it wraps to the type's width: what does not
+ * fit the register that x86 converts to becomes the register's least value.
+ */
+export function truncated(dtype: DType, x: number): number {
+  if (dtype === 'uint32') return x >= -(2 ** 63) && x < 2 ** 63 ? Number(BigInt.asUintN(32, BigInt(Math.trunc(x)))) : 0;
+  return x > -(2 ** 31) - 1 && x < 2 ** 31 ? Math.trunc(x) : -(2 ** 31);
+}
+
 /** Entries that compare with `<` and `===`: strings, bigints or numbers. */
 export function comparables(t: HostTensor): ArrayLike<number> {
   const native = t.dtype === 'string' || isBig(t.dtype);

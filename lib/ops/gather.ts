@@ -3,7 +3,6 @@
 import { tensorType } from '../ir/graph.ts';
 import { type Dim, type Shape, shapeText, sizeBetween, sizeOf, stridesOf } from '../ir/shape.ts';
 import { type HostTensor, reshaped, toIntegers, toNumbers, unpacked } from '../ir/tensor.ts';
-import { unknownDims } from './axes.ts';
 import { Assembly } from './movement.ts';
 import {
   defineOp,
@@ -225,12 +224,13 @@ export const gatherOps: readonly OpDefinition[] = [
     traits: ['movement'],
     infer: (ctx) => {
       const shape = ctx.shape(0);
-      if (!ctx.hasAttribute('axis')) return [tensorType(ctx.dtype(0), unknownDims(1))];
+      const kept = ctx.integers(1)?.filter((keep) => keep !== 0).length ?? null;
+      if (!ctx.hasAttribute('axis')) return [tensorType(ctx.dtype(0), [kept])];
       const axis = shape && normalizeAxis(ctx, ctx.int('axis'), shape.length);
       return [
         tensorType(
           ctx.dtype(0),
-          shape?.map((dim, i) => (i === axis ? null : dim)),
+          shape?.map((dim, i) => (i === axis ? kept : dim)),
         ),
       ];
     },

@@ -23,11 +23,11 @@ interface AxisSlice {
 
 const clamp = (v: number, low: number, high: number): number => Math.min(Math.max(v, low), high);
 
-/** numpy's slice of an axis of `dim` elements. */
+/** The slice of an axis of `dim` elements; unlike in numpy, a negative step starts inside of it at the latest. */
 function sliceAxis(dim: number, start: number, end: number, step: number): AxisSlice {
   const from = start < 0 ? start + dim : start;
   const to = end < 0 ? end + dim : end;
-  const first = step > 0 ? clamp(from, 0, dim) : clamp(from, -1, dim - 1);
+  const first = step > 0 ? clamp(from, 0, dim) : clamp(from, 0, dim - 1);
   const last = step > 0 ? clamp(to, 0, dim) : clamp(to, -1, dim - 1);
   return { start: first, step, count: Math.max(Math.ceil((last - first) / step), 0) };
 }
