@@ -1,9 +1,10 @@
 /**
- * Dense convolutions in the segment layout, layer by layer: time and share of the multiply-add peak on one core.
- * Usage: node bench/kernels/dense.ts [isa] [batch]
+ * Dense convolutions in the segment layout, layer by layer: time and share of the multiply-add peak on one core. For
+ * bytes the peak is four multiply-adds where float32 has one. Usage: node dense.js [isa] [batch] [f32 or u8] [tile block]
  */
 
 import type { Lanes, SegmentLayout } from '../../lib/ir/segments.ts';
+import type { StepParams } from '../../lib/ops/lower.ts';
 import { isas, pack, random } from '../../test/kernels/harness.ts';
 import { type Triple, windowLayouts, windowParams } from '../../test/kernels/windows.ts';
 import { alignedFloats, fmaPeak, measure } from './measure.ts';
@@ -45,6 +46,33 @@ function lanesFor(size: number, batch: number): Lanes {
 
 const isa = process.argv[2] ?? isas[isas.length - 1]!;
 const batch = Number(process.argv[3] ?? 1);
+const bytes = process.argv[4] === 'u8';
+const kernelName = `conv.segments.dense.${bytes ? 'u8' : 'f32'}`;
+
+/** Bytes of a map as floats, at a page boundary. */
+function buffer(layout: SegmentLayout, asBytes: boolean): Float32Array {
+  return alignedFloats(layout.tiles * 16 * (asBytes ? Math.ceil(layout.size.c / 4) : layout.size.c));
+}
+
+function packWeights(m: number, perRow: number, sizes: StepParams) {
+  const params = { ...sizes, transposed: 0 };
+  if (!bytes) return pack(isa, `pack.${kernelName}`, [random(m * perRow), null], params);
+  const weights = Int8Array.from(random(m * perRow), (v) => v * 127);
+  const scale = new Float32Array(m).fill(1e-4);
+  const types = { weights_unsigned: 0, input_signed: 0, input_zero_point: 0 };
+  return pack(isa, `pack.${kernelName}`, [weights, null, null, scale], { ...params, ...types });
+}
+
+const byteParams = {
+  input_signed: 0,
+  input_zero_point: 0,
+  output: 1,
+  output_zero_point: 0,
+  output_scale: 1,
+  residual_signed: 0,
+  residual_zero_point: 0,
+  residual_scale: 1,
+};
 console.log(`${isa}, batch ${batch}, peak ${fmaPeak(isa).toFixed(1)} multiply-adds a nanosecond`);
 let total = 0;
 let ideal = 0;
@@ -55,19 +83,17 @@ for (const layer of layers) {
   const lanes = lanesFor(layer.size / s, batch);
   const [input, output] = windowLayouts({ n: batch, size: triple(layer.size), lanes, ...window }, layer.c, layer.m);
   const bare = output.withChannels(layer.m);
-  const floats = (layout: SegmentLayout) => alignedFloats(layout.tiles * layout.size.c * 16);
   const sizes = { groups: 1, channels_in: layer.c, channels_out: layer.m };
-  const weights = random(layer.m * layer.c * k * k);
-  const packed = pack(isa, 'pack.conv.segments.dense.f32', [weights, null], { ...sizes, taps: k * k, transposed: 0 });
-  const y = floats(bare);
+  const packed = packWeights(layer.m, layer.c * k * k, { ...sizes, taps: k * k });
+  const y = buffer(bare, bytes);
   const offsets = { in_channel: 0, out_channel: 0, res_channel: 0 };
-  const rest = { activation: 1, alpha: 0, beta: 0, split: 0, tile_block: Number(process.argv[4] ?? 0) };
+  const rest = { activation: 1, alpha: 0, beta: 0, split: 0, tile_block: Number(process.argv[5] ?? 0) };
   const maps = { in: input, out: bare, res: layer.residual ? bare : [] };
-  const params = { ...sizes, ...offsets, ...windowParams(window), ...rest, ...maps };
+  const params = { ...sizes, ...offsets, ...windowParams(window), ...rest, ...maps, ...(bytes ? byteParams : {}) };
   const tiles = bare.tiles;
-  const macs = tiles * 16 * layer.m * layer.c * k * k;
-  const operands = [floats(input), packed, layer.residual ? y : null, y];
-  const { ns, share } = measure(isa, 'conv.segments.dense.f32', operands, params, macs);
+  const macs = tiles * 16 * layer.m * layer.c * k * k * (bytes ? 0.25 : 1);
+  const operands = [buffer(input, bytes), packed, layer.residual ? y : null, y];
+  const { ns, share } = measure(isa, kernelName, operands, params, macs);
   total += ns;
   ideal += ns * share;
   const us = (ns / 1000).toFixed(0).padStart(7);

@@ -2,9 +2,8 @@
 //
 // The packing: for each group of the convolution and each of its row groups (at most kDenseRows output channels) the
 // biases, then for each pass over some input channels the weights [tap][channel][row].
-#include "kernels/conv_params.h"
 #include "kernels/dense_tile.h"
-#include "kernels/segments_lanes.h"
+#include "kernels/tile_block.h"
 
 namespace filigree {
 namespace FILIGREE_ISA {
@@ -12,9 +11,6 @@ namespace {
 
 /// Weights of one pass of a row group: they and the inputs of a tile share the second-level cache.
 constexpr int64_t kPassBytes = 288 << 10;
-/// Input bytes of a tile block, which every row group reads again.
-constexpr int64_t kBlockBytes = 400 << 10;
-constexpr int64_t kMostBlockTiles = 128;
 
 /// How the output channels of one group, and the input channels, are cut.
 struct Cut {
@@ -41,7 +37,7 @@ const char* readPacking(const Step& step, int64_t* groups, Cut* cut) {
       taps > kMostChannels || in % *groups != 0 || out % *groups != 0) {
     return "pack.conv.segments.dense: sizes out of range";
   }
-  if (intParam(step, 4) && (*groups != 1 || taps != 1)) return "pack.conv.segments.dense: only matrices are transposed";
+  if (intParam(step, 4) && *groups != 1) return "pack.conv.segments.dense: transposed weights have no groups";
   *cut = cutOf(out / *groups, in / *groups, taps);
   return nullptr;
 }
@@ -81,8 +77,7 @@ void runPacking(const Step& step, Range* range) {
   const float* const weights = input<float>(step, 0);
   const float* const bias = step.operands[1].data ? input<float>(step, 1) : nullptr;
   const int64_t depth = cut.channels * cut.taps;
-  const bool transposed = intParam(step, 4) != 0;
-  const int64_t rowStride = transposed ? 1 : depth, channelStride = transposed ? cut.rows : cut.taps;
+  const WeightOrder order = weightOrder(intParam(step, 4) != 0, cut.rows, cut.channels, cut.taps);
   for (int64_t unit = range->begin; unit < range->end; unit++) {
     const int64_t first = unit / cut.groups * cut.rows + cut.firstRow(unit % cut.groups);
     const int64_t rows = cut.firstRow(unit % cut.groups + 1) - cut.firstRow(unit % cut.groups);
@@ -91,7 +86,8 @@ void runPacking(const Step& step, Range* range) {
     for (int64_t pass = 0; pass < cut.passes; pass++) {
       for (int64_t tap = 0; tap < cut.taps; tap++) {
         for (int64_t c = cut.firstChannel(pass); c < cut.firstChannel(pass + 1); c++) {
-          for (int64_t r = 0; r < rows; r++) *to++ = weights[(first + r) * rowStride + c * channelStride + tap];
+          for (int64_t r = 0; r < rows; r++)
+            *to++ = weights[(first + r) * order.row + c * order.channel + tap * order.tap];
         }
       }
     }
@@ -140,34 +136,21 @@ FILIGREE_INLINE Dense readDense(const Step& step) {
   return d;
 }
 
-/// Offsets in floats of the tiles of a block at channel 0 of the convolution.
-struct Block {
-  int64_t count;
-  int64_t x[kMostBlockTiles], y[kMostBlockTiles], residual[kMostBlockTiles];
-};
-
-FILIGREE_INLINE void locate(const ConvParams& p, int64_t first, Block* block) {
-  for (int64_t i = 0; i < block->count; i++) {
-    const TileAt at = tileAt(p.out, first + i);
-    block->x[i] = (tapTile(p, at, 0, 0, 0) * p.in.C + p.in_channel) * kLine;
-    block->y[i] = (p.out.tile(at.group, at.z, at.ty, at.tx) * p.out.C + p.out_channel) * kLine;
-    block->residual[i] = (p.res.tile(at.group, at.z, at.ty, at.tx) * p.res.C + p.res_channel) * kLine;
-  }
-}
-
-FILIGREE_INLINE DenseAt placeTiles(const Dense& d, const Block& block, int64_t tile, int64_t count, int64_t channel,
+FILIGREE_INLINE DenseAt placeTiles(const Dense& d, const TileBlock& block, int64_t tile, int64_t count, int64_t channel,
                                    int64_t row) {
+  const ConvParams& p = d.p;
   DenseAt at = {};
   for (int64_t t = 0; t < count; t++) {
-    at.x[t] = d.x + block.x[tile + t] + channel * kLine;
-    at.y[t] = d.y + block.y[tile + t] + row * kLine;
-    at.residual[t] = d.residual ? d.residual + block.residual[tile + t] + row * kLine : nullptr;
+    at.x[t] = d.x + (block.x[tile + t] * p.in.C + p.in_channel + channel) * kLine;
+    at.y[t] = d.y + (block.y[tile + t] * p.out.C + p.out_channel + row) * kLine;
+    at.residual[t] =
+        d.residual ? d.residual + (block.residual[tile + t] * p.res.C + p.res_channel + row) * kLine : nullptr;
   }
   return at;
 }
 
 /// Row group `unit` of all groups over a block of tiles.
-void runRowGroup(const Dense& d, int64_t unit, const Block& block) {
+void runRowGroup(const Dense& d, int64_t unit, const TileBlock& block) {
   const Cut& cut = d.cut;
   const ConvParams& p = d.p;
   const int64_t group = unit / cut.groups, first = group * cut.rows + cut.firstRow(unit % cut.groups);
@@ -199,34 +182,25 @@ void runRowGroup(const Dense& d, int64_t unit, const Block& block) {
   }
 }
 
-FILIGREE_INLINE int64_t blockTiles(const Dense& d) {
-  const ConvParams& p = d.p;
-  const int64_t area = p.stride[0] * p.stride[1] * p.stride[2];
-  const int64_t bytes = most(1, p.channels_in * least(area, p.taps()) * kLine * 4);
-  const int64_t wanted = p.tile_block ? p.tile_block : most(kBlockBytes / bytes, 4);
-  const int64_t together = unitTiles(d.cut);
-  return least(ceilDivide(least(wanted, kMostBlockTiles), together) * together, kMostBlockTiles);
-}
-
 void runDense(const Step& step, Range* range) {
   const Dense d = readDense(step);
-  const int64_t tiles = d.p.tiles(), together = unitTiles(d.cut), size = blockTiles(d);
+  const int64_t tiles = d.p.tiles(), together = unitTiles(d.cut), size = blockTiles(d.p, d.p.channels_in, together);
   const int64_t begin = d.p.split ? 0 : range->begin * together;
   const int64_t end = d.p.split ? tiles : least(range->end * together, tiles);
   const int64_t firstGroup = d.p.split ? range->begin : 0;
   const int64_t lastGroup = d.p.split ? range->end : d.p.groups * d.cut.groups;
-  Block block;
+  TileBlock block;
   for (int64_t tile = begin; tile < end; tile += size) {
     block.count = least(size, end - tile);
-    locate(d.p, tile, &block);
+    locateTiles(d.p, tile, &block);
     for (int64_t unit = firstGroup; unit < lastGroup; unit++) runRowGroup(d, unit, block);
   }
 }
 
 }  // namespace
 
-// The weights are [channels_out][channels_in / groups][taps], or where `transposed` is 1 a matrix
-// [channels_in][channels_out].
+// The weights are [channels_out][channels_in / groups][taps], or where `transposed` is 1
+// [channels_in][taps][channels_out].
 FILIGREE_KERNEL(packConvSegmentsDense) = {"pack.conv.segments.dense.f32",
                                           "r:weights r:bias? w:packing",
                                           "i:groups i:channels_in i:channels_out i:taps i:transposed",

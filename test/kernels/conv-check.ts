@@ -3,7 +3,7 @@
 import { pack, random, run } from './harness.ts';
 import { difference } from './segment-maps.ts';
 import { convolve, eachLane, fromSegments, toSegments } from './segments.ts';
-import { outputSize, type WindowCase, windowLayouts, windowParams } from './windows.ts';
+import { once, outputSize, type WindowCase, windowLayouts, windowParams } from './windows.ts';
 
 /** How a convolution is run: threads, residual, activation. */
 export interface ConvOptions {
@@ -45,9 +45,8 @@ export function checkConv(
   const x = { dims: [k.n, c, ...k.size], data: random(k.n * c * k.size[0] * k.size[1] * k.size[2], 3) } as const;
   const add = { dims: [k.n, m, ...out], data: random(k.n * m * out[0] * out[1] * out[2], 9) } as const;
   const [input, output] = windowLayouts(k, c + 2, m + 3);
-  const wanted = convolve(x, weights, bias, m, out, { ...k, groups }).map((sum, i) =>
-    activate[o.activation]!(sum + (o.residual === 'none' ? 0 : add.data[i]!)),
-  );
+  const sums = once([k, groups, c, m], () => convolve(x, weights, bias, m, out, { ...k, groups }));
+  const wanted = sums.map((sum, i) => activate[o.activation]!(sum + (o.residual === 'none' ? 0 : add.data[i]!)));
   const lines = toSegments(x, input, 0, 1, new Float32Array(input.tiles * (c + 2) * 16).fill(Number.NaN));
   const y = new Float32Array(output.tiles * (m + 3) * 16).fill(777);
   if (o.residual === 'alias') toSegments(add, output, 777, 2, y);

@@ -100,3 +100,12 @@ export function windowParams(w: Window) {
     pad_left: w.pad[2],
   };
 }
+
+const known = new Map<string, unknown>();
+
+/** What `make` gives for `key`, made once: every instruction set is compared with the same plain loops. */
+export function once<T>(key: readonly unknown[], make: () => T): T {
+  const text = JSON.stringify(key);
+  if (!known.has(text)) known.set(text, make());
+  return known.get(text) as T;
+}

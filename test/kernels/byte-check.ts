@@ -1,0 +1,193 @@
+/** Runs convolutions over 8-bit segment maps against exact integer sums. */
+
+import { pack, random, run } from './harness.ts';
+import { difference } from './segment-maps.ts';
+import { convolve, fromByteSegments, fromSegments, type Planes, toByteSegments, toSegments } from './segments.ts';
+import { once, outputSize, type WindowCase, windowLayouts, windowParams } from './windows.ts';
+
+/** How a convolution is run and what its bytes mean. */
+export interface ByteOptions {
+  readonly split: number;
+  readonly parts: number;
+  readonly inputSigned: boolean;
+  readonly inputZero: number;
+  readonly weightsUnsigned: boolean;
+  /** One a row, one for all, or none. */
+  readonly weightZeros: 'rows' | 'one' | 'none';
+  /** 0 float32, 1 unsigned, 2 signed bytes. */
+  readonly output: 0 | 1 | 2;
+  readonly outputZero: number;
+  readonly residual: boolean;
+  readonly activation: number;
+}
+
+const alpha = -0.25;
+const beta = 0.5;
+const plain = { inputSigned: false, inputZero: 0, weightsUnsigned: false, weightZeros: 'none' } as const;
+
+export const byteOptions: readonly ByteOptions[] = [
+  { ...plain, split: 0, parts: 1, output: 1, outputZero: 0, residual: false, activation: 0 },
+  { ...plain, split: 0, parts: 3, output: 0, outputZero: 0, residual: true, activation: 1, inputZero: 117 },
+  {
+    split: 1,
+    parts: 2,
+    inputSigned: true,
+    inputZero: -13,
+    weightsUnsigned: true,
+    weightZeros: 'one',
+    output: 2,
+    outputZero: -20,
+    residual: true,
+    activation: 1,
+  },
+  {
+    split: 1,
+    parts: 3,
+    inputSigned: false,
+    inputZero: 255,
+    weightsUnsigned: false,
+    weightZeros: 'rows',
+    output: 1,
+    outputZero: 131,
+    residual: true,
+    activation: 2,
+  },
+  { ...plain, split: 0, parts: 1, output: 2, outputZero: 5, residual: false, activation: 6, inputSigned: true },
+];
+
+const f = Math.fround;
+
+function activate(v: number, kind: number): number {
+  if (kind === 1) return Math.max(v, 0);
+  if (kind === 2) return Math.min(Math.max(v, alpha), beta);
+  return kind === 6 ? v / (1 + Math.exp(-alpha * v)) : v;
+}
+
+/** To nearest, halves to even. */
+export function roundEven(v: number): number {
+  const down = Math.floor(v);
+  if (v - down !== 0.5) return Math.round(v);
+  return down % 2 === 0 ? down : down + 1;
+}
+
+/** Whole numbers in [low, high]. */
+export function integers(count: number, low: number, high: number, seed: number): Int32Array {
+  return Int32Array.from(random(count, seed), (v) => low + Math.floor(((v + 1) / 2) * (high - low + 1)));
+}
+
+const bytesOf = (values: ArrayLike<number>) => Uint8Array.from(values, (v) => v & 255);
+
+/** The weights less their zero points fit a signed byte. */
+function makeWeights(o: ByteOptions, m: number, perRow: number) {
+  const shift = o.weightsUnsigned ? 128 : 0;
+  const zeros = integers(o.weightZeros === 'rows' ? m : 1, -3, 3, 21).map((v) => v + shift);
+  const low = o.weightZeros === 'none' ? -128 : -124;
+  const stored = integers(m * perRow, low, o.weightZeros === 'none' ? 127 : 124, 5).map((v) => v + shift);
+  const values = stored.map((v, i) =>
+    o.weightZeros === 'none' ? v : v - zeros[o.weightZeros === 'rows' ? Math.floor(i / perRow) : 0]!,
+  );
+  return { stored: bytesOf(stored), zeros: o.weightZeros === 'none' ? null : bytesOf(zeros), values };
+}
+
+/** Channels 4.. of a wider input to channels 4.. of a wider output; text where the result differs. */
+export function checkBytes(
+  isa: string,
+  kernel: string,
+  k: WindowCase,
+  [groups, c, m]: readonly [number, number, number],
+  o: ByteOptions,
+): string | undefined {
+  const out = outputSize(k.size, k);
+  const taps = k.kernel[0] * k.kernel[1] * k.kernel[2];
+  const positions = k.size[0] * k.size[1] * k.size[2];
+  const count = k.n * m * out[0] * out[1] * out[2];
+  const [low, high] = o.inputSigned ? [-128, 127] : [0, 255];
+  const x: Planes = { dims: [k.n, c, ...k.size], data: integers(k.n * c * positions, low, high, 3) };
+  const { stored, zeros, values } = makeWeights(o, m, (c / groups) * taps);
+  const bias = integers(m, -5000, 5000, 7);
+  const scale = random(m, 8).map((v) => f((1.5 + v) / 20000 / Math.sqrt(c * taps)));
+  const shifted = { dims: x.dims, data: (x.data as Int32Array).map((v) => v - o.inputZero) };
+  const key = [k, groups, c, m, o.inputSigned, o.inputZero, o.weightsUnsigned, o.weightZeros];
+  const sums = once(key, () => convolve(shifted, values, bias, m, out, { ...k, groups }));
+  const [input, output] = windowLayouts(k, c + 5, m + 9);
+
+  const signedBytes = o.output === 2;
+  const residualScale = f(0.01);
+  const [outputScale, residualZero] = [f(100), signedBytes ? -7 : 9];
+  const add: Planes = {
+    dims: [k.n, m, ...out],
+    data: o.output === 0 ? random(count, 9) : integers(count, signedBytes ? -128 : 0, signedBytes ? 127 : 255, 9),
+  };
+  const positionsOut = out[0] * out[1] * out[2];
+  const wanted = sums.map((sum, i) => {
+    let v = f(f(sum) * scale[Math.floor(i / positionsOut) % m]!);
+    if (o.residual) {
+      v = f(v + (o.output === 0 ? add.data[i]! : f(f(add.data[i]! - residualZero) * residualScale)));
+    }
+    v = f(activate(v, o.activation));
+    if (o.output === 0) return v;
+    const [bottom, top] = signedBytes ? [-128, 127] : [0, 255];
+    const whole = roundEven(Math.min(Math.max(f(v * outputScale), bottom - o.outputZero), top - o.outputZero));
+    return (whole + o.outputZero) & 255;
+  });
+
+  const lines = toByteSegments(x, input, o.inputZero, 4);
+  const packed = pack(isa, `pack.${kernel}`, [stored, zeros, bias, scale], {
+    groups,
+    channels_in: c,
+    channels_out: m,
+    taps,
+    transposed: 0,
+    weights_unsigned: o.weightsUnsigned,
+    input_signed: o.inputSigned,
+    input_zero_point: o.inputZero,
+  });
+  const floats = o.output === 0;
+  const y = floats
+    ? new Float32Array(output.tiles * (m + 9) * 16).fill(777)
+    : new Uint8Array(output.tiles * Math.ceil((m + 9) / 4) * 64).fill(77);
+  // The residual is the output.
+  if (o.residual && floats) toSegments(add, output, 0, 4, y as Float32Array);
+  if (o.residual && !floats) toByteSegments(add, output, 0, 4, y as Uint8Array);
+  const params = {
+    groups,
+    channels_in: c,
+    channels_out: m,
+    in_channel: 4,
+    out_channel: 4,
+    res_channel: 4,
+    ...windowParams(k),
+    activation: o.activation,
+    alpha,
+    beta,
+    split: o.split,
+    tile_block: 0,
+    input_signed: o.inputSigned,
+    input_zero_point: o.inputZero,
+    output: o.output,
+    output_zero_point: o.outputZero,
+    output_scale: outputScale,
+    residual_signed: signedBytes,
+    residual_zero_point: o.residual && !floats ? residualZero : 0,
+    residual_scale: residualScale,
+    in: input,
+    out: output,
+    res: o.residual ? output : [],
+  };
+  run(isa, kernel, [lines, packed, o.residual ? y : null, y], params, o.parts);
+  if (floats) {
+    const got = fromSegments(y as Float32Array, output, m + 5, 4);
+    return difference(slicePlanes(got, k.n, m + 5, m), wanted, o.activation === 6 ? 1e-6 : 0);
+  }
+  const got = fromByteSegments(y as Uint8Array, output, m, 4);
+  // The sigmoid may round the other way.
+  if (o.activation !== 6) return difference(got, wanted);
+  const off = got.findIndex((v, i) => Math.abs(((v + 128) & 255) - ((wanted[i]! + 128) & 255)) > 1);
+  return off < 0 ? undefined : `byte ${off} is ${got[off]}, not ${wanted[off]}`;
+}
+
+/** The first `count` of `c` channels of [n, c, positions]. */
+function slicePlanes(planes: Float32Array, n: number, c: number, count: number): Float32Array {
+  const positions = planes.length / (n * c);
+  return planes.filter((_, i) => Math.floor(i / positions) % c < count);
+}
