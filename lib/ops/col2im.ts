@@ -3,7 +3,8 @@
 import { dtypeInfo, isBig } from '../ir/dtype.ts';
 import { tensorType } from '../ir/graph.ts';
 import { type Shape, shapeText, sizeOf } from '../ir/shape.ts';
-import { fromNumbers, type HostTensor, tensor, toNumbers } from '../ir/tensor.ts';
+import { allocate, fromNumbers, type HostTensor, tensor, toNumbers } from '../ir/tensor.ts';
+import { doubles } from './elements.ts';
 import { defineOp, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 import { forEachTap, makeWindow, perAxis, type SpatialWindow, type WindowAttributes } from './window.ts';
 
@@ -81,11 +82,11 @@ function col2imReference(ctx: ReferenceContext): HostTensor[] {
   const parts = dtypeInfo(x.dtype).kind === 'complex' ? 2 : 1;
   const count = sizeOf(dims) * parts;
   if (isBig(x.dtype)) {
-    const y = x.dtype === 'int64' ? new BigInt64Array(count) : new BigUint64Array(count);
+    const y = allocate(x.dtype, count);
     addColumns(window, planes, x.data as unknown as Float64Array, y as unknown as Float64Array, 0, 1);
     return [tensor(x.dtype, dims, y)];
   }
-  const y = new Float64Array(count);
+  const y = doubles(count);
   for (let part = 0; part < parts; part++) addColumns(window, planes, toNumbers(x), y, part, parts);
   if (x.dtype === 'bool')
     y.forEach((v, i) => {

@@ -4,6 +4,7 @@ import { tensorType } from '../ir/graph.ts';
 import { type Dim, type Shape, shapeText, sizeOf } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, toNumbers } from '../ir/tensor.ts';
 import { lowerConv } from './conv-lower.ts';
+import { doubles } from './elements.ts';
 import { type Activation, activate, activationOf, epilogueAttributes, NO_ACTIVATION } from './epilogue.ts';
 import type { LowerContext } from './lower.ts';
 import { defineOp, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
@@ -163,7 +164,7 @@ function addRows4(
 
 /** Output storage in double, each channel filled with its bias. */
 export function filledWithBias(dims: readonly number[], bias: HostTensor | undefined): Float64Array {
-  const y = new Float64Array(sizeOf(dims));
+  const y = doubles(sizeOf(dims));
   if (!bias) return y;
   const plane = sizeOf(dims.slice(2));
   const b = toNumbers(bias);

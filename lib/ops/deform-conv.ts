@@ -83,6 +83,7 @@ function deformReference(ctx: ReferenceContext): HostTensor[] {
   const p = convProblem(ctx, xt.dims, wt.dims, bias?.dims);
   const { batch, channels, outputs, group, window } = p;
   const rank = window.input.length;
+  if (rank > 3) throw ctx.error(`there are ${rank} spatial axes, expected at most 3`);
   const taps = sizeOf(window.kernel);
   const groups = offsetGroup(ctx, channels);
   checkOperand(ctx, 'offset', ot.dims, [batch, groups * taps * rank, ...window.output]);

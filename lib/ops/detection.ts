@@ -212,6 +212,7 @@ function roiAlign(ctx: ReferenceContext): HostTensor[] {
     const [x1, y1, x2, y2] = [0, 1, 2, 3].map((i) => rois[4 * r + i] * rule.scale - offset);
     const vertical = axisPoints(ctx, y1, y2, rule.rows, height, rule);
     const horizontal = axisPoints(ctx, x1, x2, rule.columns, width, rule);
+    if (vertical.perBin * horizontal.perBin > 2 ** 26) throw ctx.error(`region ${r} is too large to sample`);
     for (let c = 0; c < channels; c++) {
       const plane = (n * channels + c) * height * width;
       for (let i = 0; i < rule.rows; i++) {

@@ -67,6 +67,11 @@ export function comparables(t: HostTensor): ArrayLike<number> {
   return native ? (t.data as Storage as unknown as ArrayLike<number>) : numbersOf(t);
 }
 
+/** Zeroed doubles. Throws MemoryError where they cannot be held. */
+export function doubles(count: number): Float64Array {
+  return allocate('float64', count) as Float64Array;
+}
+
 /** True for signed and unsigned integers, not for bool. */
 export function isInteger(dtype: DType): boolean {
   const { kind } = dtypeInfo(dtype);

@@ -4,7 +4,7 @@ import { tensorType, type ValueType } from '../ir/graph.ts';
 import { shapeText, sizeOf } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, tensor } from '../ir/tensor.ts';
 import { type ConvProblem, convAttributes, convolve, convProblem, convShape } from './conv.ts';
-import { numbersOf } from './elements.ts';
+import { doubles, numbersOf } from './elements.ts';
 import { bytes, expectType } from './integer-matmul.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 import { quantizer } from './quantize.ts';
@@ -14,7 +14,7 @@ import { shiftSlices } from './zero-points.ts';
 /** Exact sums of products; what lies outside the input is the zero point, so it adds nothing. */
 function integerSums(ctx: NodeReader, p: ConvProblem, operands: readonly (HostTensor | undefined)[]): Float64Array {
   const [x, w, xZero, wZero] = operands;
-  const y = new Float64Array(sizeOf(p.dims));
+  const y = doubles(sizeOf(p.dims));
   convolve(p, shiftSlices(ctx, x as HostTensor, xZero, true), shiftSlices(ctx, w as HostTensor, wZero, false), y);
   return y;
 }

@@ -3,6 +3,7 @@
 import { tensorType } from '../ir/graph.ts';
 import { type Dim, type Shape, shapeText, sizeOf, stridesOf } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, toNumbers } from '../ir/tensor.ts';
+import { doubles } from './elements.ts';
 import { defineOp, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 import { perAxis } from './window.ts';
 
@@ -36,7 +37,7 @@ function maxUnpool(ctx: ReferenceContext): HostTensor[] {
   }
   const indices = ctx.integers(1);
   const values = toNumbers(x);
-  const y = new Float64Array(sizeOf(dims));
+  const y = doubles(sizeOf(dims));
   const size = sizeOf(grid);
   const from = stridesOf(grid);
   const to = stridesOf(dims);
@@ -88,7 +89,7 @@ function maxRoiPool(ctx: ReferenceContext): HostTensor[] {
   const [rows, columns] = pooledShape(ctx);
   const scale = ctx.float('spatial_scale', 1);
   const [x, rois] = [toNumbers(xt), toNumbers(rt)];
-  const y = new Float64Array(sizeOf(dims));
+  const y = doubles(sizeOf(dims));
   let out = 0;
   for (let r = 0; r < dims[0]; r++) {
     const n = rois[5 * r];

@@ -4,6 +4,7 @@ import { dtypeInfo } from '../ir/dtype.ts';
 import { tensorType, type ValueType } from '../ir/graph.ts';
 import { type Dim, type Shape, shapeText, sizeOf, stridesOf } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, tensor, toNumbers } from '../ir/tensor.ts';
+import { doubles } from './elements.ts';
 import type { LowerContext } from './lower.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 import { lowerGlobalPool, lowerPool, type NativePool } from './pool-lower.ts';
@@ -55,7 +56,7 @@ function windowCounts(w: SpatialWindow, padded: boolean): Float64Array {
 function windowSums(w: SpatialWindow, planes: number, x: Float64Array): Float64Array {
   const inPlane = sizeOf(w.input);
   const outPlane = sizeOf(w.output);
-  const y = new Float64Array(planes * outPlane);
+  const y = doubles(planes * outPlane);
   forEachTap(w, (_, { count, source, target, length, step }) => {
     for (let plane = 0; plane < planes; plane++) {
       for (let r = 0; r < count; r++) {
@@ -121,7 +122,7 @@ function lowest(t: HostTensor): number {
 function windowMaxima(w: SpatialWindow, planes: number, x: Float64Array, least: number): [Float64Array, Int32Array] {
   const inPlane = sizeOf(w.input);
   const outPlane = sizeOf(w.output);
-  const y = new Float64Array(planes * outPlane).fill(least);
+  const y = doubles(planes * outPlane).fill(least);
   const index = new Int32Array(y.length).fill(-1);
   forEachTap(w, (_, { count, source, target, length, step }) => {
     for (let plane = 0; plane < planes; plane++) {

@@ -1,6 +1,6 @@
 /** Operators that draw random numbers, and Dropout. */
 
-import { type DType, dtypeFromOnnx } from '../ir/dtype.ts';
+import { type DType, dtypeFromOnnx, dtypeInfo, isFloat } from '../ir/dtype.ts';
 import { tensorType, type ValueType } from '../ir/graph.ts';
 import { type Shape, shapeText, sizeOf } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, tensor, toNumbers } from '../ir/tensor.ts';
@@ -14,6 +14,13 @@ function dtypeOf(ctx: NodeReader, fallback: DType): DType {
   const dtype = dtypeFromOnnx(ctx.int('dtype'));
   if (dtype === undefined || dtype === 'string')
     throw ctx.error(`"dtype" is ${ctx.int('dtype')}, expected a number type`);
+  return dtype;
+}
+
+/** The same for operators that draw real numbers. */
+function floatOf(ctx: NodeReader, fallback: DType): DType {
+  const dtype = dtypeOf(ctx, fallback);
+  if (!isFloat(dtype)) throw ctx.error(`the output would be of type ${dtype}, expected a float type`);
   return dtype;
 }
 
@@ -58,16 +65,16 @@ function drawn(name: string, attributes: OpDefinition['attributes'], draw: Draw)
       name,
       inputs: [0, 0],
       attributes: { ...attributes, dtype: 'int', seed: 'float', shape: 'ints' },
-      infer: (ctx) => [tensorType(dtypeOf(ctx, 'float32'), shapeOf(ctx))],
-      reference: (ctx) => fill(ctx, dtypeOf(ctx, 'float32'), shapeOf(ctx), draw),
+      infer: (ctx) => [tensorType(floatOf(ctx, 'float32'), shapeOf(ctx))],
+      reference: (ctx) => fill(ctx, floatOf(ctx, 'float32'), shapeOf(ctx), draw),
     }),
     defineOp({
       ...common,
       name: `${name}Like`,
       inputs: [1, 1],
       attributes: { ...attributes, dtype: 'int', seed: 'float' },
-      infer: (ctx) => [tensorType(dtypeOf(ctx, ctx.dtype(0)), ctx.shape(0))],
-      reference: (ctx) => fill(ctx, dtypeOf(ctx, ctx.tensor(0).dtype), ctx.tensor(0).dims, draw),
+      infer: (ctx) => [tensorType(floatOf(ctx, ctx.dtype(0)), ctx.shape(0))],
+      reference: (ctx) => fill(ctx, floatOf(ctx, ctx.tensor(0).dtype), ctx.tensor(0).dims, draw),
     }),
   ];
 }

@@ -1,5 +1,7 @@
 /** Resampling along one axis: where every output position looks, and with which weights. */
 
+import { doubles } from './elements.ts';
+
 /** How output coordinates map to input coordinates. */
 export type CoordinateTransform =
   | 'half_pixel'
@@ -153,7 +155,7 @@ export function resampleAxis(
   extrapolation: number,
 ): Float64Array {
   const { input, output } = axis;
-  const y = new Float64Array(outer * output * inner);
+  const y = doubles(outer * output * inner);
   for (let o = 0; o < outer; o++) {
     for (let i = 0; i < output; i++) {
       const to = (o * output + i) * inner;

@@ -4,7 +4,7 @@ import { dtypeInfo } from '../ir/dtype.ts';
 import { tensorType, type ValueType } from '../ir/graph.ts';
 import { type Dim, type Shape, shapeText, sizeBetween, sizeOf, stridesOf } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, pick, toNumbers } from '../ir/tensor.ts';
-import { expectKind, floatKinds, numbersOf } from './elements.ts';
+import { doubles, expectKind, floatKinds, numbersOf } from './elements.ts';
 import { withExtraElement } from './extra-element.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 import { cubicFilter, type Filter, linearFilter } from './resize-axis.ts';
@@ -126,6 +126,7 @@ function forEachSample(
 
 function sampledShape(ctx: NodeReader, x: Shape | undefined, grid: Shape | undefined): Dim[] | undefined {
   if (x && x.length < 3) throw ctx.error(`input 0 is ${shapeText(x)}, expected batch, channels and spatial axes`);
+  if (x && x.length > 8) throw ctx.error(`there are ${x.length - 2} spatial axes, expected at most 6`);
   if (x && grid) {
     const axes = grid.at(-1);
     const differs = (a: Dim, b: Dim): boolean => typeof a === 'number' && typeof b === 'number' && a !== b;
@@ -145,7 +146,7 @@ function gridSample(ctx: ReferenceContext): HostTensor[] {
   const inPlane = sizeBetween(x.dims, 2, x.dims.length);
   const outPlane = sizeBetween(dims, 2, dims.length);
   if (!rule.filter) {
-    const source = new Float64Array(sizeOf(dims));
+    const source = doubles(sizeOf(dims));
     const outside = sizeOf(x.dims);
     forEachSample(x.dims, grid, rule, (n, p, { count, index }) => {
       for (let c = n * channels; c < (n + 1) * channels; c++) {
@@ -157,7 +158,7 @@ function gridSample(ctx: ReferenceContext): HostTensor[] {
   if (x.dtype === 'string') throw ctx.error('strings can only be sampled in mode "nearest"');
   const parts = dtypeInfo(x.dtype).kind === 'complex' ? 2 : 1;
   const values = toNumbers(x);
-  const y = new Float64Array(sizeOf(dims) * parts);
+  const y = doubles(sizeOf(dims) * parts);
   forEachSample(x.dims, grid, rule, (n, p, { count, index, weight }) => {
     for (let c = n * channels; c < (n + 1) * channels; c++) {
       for (let part = 0; part < parts; part++) {
@@ -194,7 +195,7 @@ function affineGrid(ctx: ReferenceContext): HostTensor[] {
   const strides = stridesOf(spatial);
   const positions = sizeOf(spatial);
   const matrix = numbersOf(theta);
-  const y = new Float64Array(sizeOf(dims));
+  const y = doubles(sizeOf(dims));
   const place = (i: number, n: number): number => {
     if (!align) return (2 * i + 1) / n - 1;
     // A single element lies in the middle.
