@@ -1,2 +1,10 @@
-/** Public API of Filigree. */
+/** Filigree runs ONNX neural networks on CPUs. This is the public API. */
+
+export { Tensor } from 'onnxruntime-common';
 export * from './errors.ts';
+export type { MapType, OptionalType, SequenceType, TensorType, ValueType } from './ir/graph.ts';
+export type { Port } from './ir/model.ts';
+export type { Dim, Shape } from './ir/shape.ts';
+export type { NonTensor, RunValue, TensorLike } from './runtime/feeds.ts';
+export type { RunOptions, Scheduler, SessionOptions } from './runtime/options.ts';
+export { type RunValues, Session } from './runtime/session.ts';

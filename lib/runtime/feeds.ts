@@ -2,7 +2,7 @@
 
 import { Tensor } from 'onnxruntime-common';
 import { InputError } from '../errors.ts';
-import { type DType, dtypeInfo, isDType, type NumericStorage, type Storage, storageLength } from '../ir/dtype.ts';
+import { type DType, dtypeInfo, type NumericStorage, type Storage, storageLength } from '../ir/dtype.ts';
 import type { ValueType } from '../ir/graph.ts';
 import type { Port } from '../ir/model.ts';
 import { shapeText, sizeOf } from '../ir/shape.ts';
@@ -138,6 +138,3 @@ export function valueForCaller(content: HostValue): RunValue {
     dtype === 'int4' ? new Int8Array((data as Uint8Array).buffer, (data as Uint8Array).byteOffset, data.length) : data;
   return new Tensor(dtype as 'float32', stored as Float32Array, dims);
 }
-
-/** True for a name of an element type this package knows. */
-export const isElementType = isDType;
