@@ -1,15 +1,18 @@
 // Runs ONNX conformance cases: npm run conformance [-- DIR...] [--filter REGEX]
-// Without DIR: $FILIGREE_CONFORMANCE, else the archives of ../shared/conformance, unpacked to a temporary folder.
+// With --reference every node runs on its reference. Without DIR: $FILIGREE_CONFORMANCE, else the archives of ../shared/conformance, unpacked to a temporary folder.
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { readExceptions, runConformance } from '../dist/cli/conformance.js';
+import { openCompiled, openReference, readExceptions, runConformance } from '../dist/cli/conformance.js';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
-const { values, positionals } = parseArgs({ allowPositionals: true, options: { filter: { type: 'string' } } });
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { filter: { type: 'string' }, reference: { type: 'boolean', default: false } },
+});
 
 /** Unpacks the archives; undefined where there are none. */
 function unpacked() {
@@ -28,6 +31,7 @@ if (given[0] === undefined) {
 } else {
   const { failed } = runConformance(given, {
     filter: values.filter === undefined ? undefined : new RegExp(values.filter),
+    open: values.reference ? openReference : openCompiled,
     exceptions: readExceptions(join(root, 'test', 'conformance-exceptions.tsv')),
   });
   process.exitCode = failed ? 1 : 0;

@@ -7,22 +7,31 @@ import type { Model } from '../ir/model.ts';
 import type { HostValue } from '../ir/tensor.ts';
 import { loadModel } from '../onnx/load.ts';
 import { interpret } from '../ops/interpret.ts';
+import { CompiledModel } from '../runtime/compiled.ts';
 import { type Case, dataSets, findCases, readTable } from './cases.ts';
 import { difference } from './compare.ts';
 
-/** Runs a loaded model on feeds in the order of its inputs. */
-export type Runner = (feeds: readonly (HostValue | undefined)[]) => HostValue[];
+/** A model that runs on contents in the order of its inputs. */
+export interface Runnable {
+  readonly model: Model;
+  runSync(feeds: readonly (HostValue | undefined)[]): HostValue[];
+  dispose(): void;
+}
 
-/** The runner of the references. */
-export function referenceRunner(model: Model): Runner {
-  return (feeds) => interpret(model.graph, feeds as HostValue[]);
+/** Opens a model to run as sessions do. */
+export const openCompiled = (path: string): Runnable => new CompiledModel(path);
+
+/** Opens a model to run on the references alone. */
+export function openReference(path: string): Runnable {
+  const model = loadModel(path);
+  return { model, runSync: (feeds) => interpret(model.graph, feeds as HostValue[]), dispose: () => {} };
 }
 
 export interface ConformanceOptions {
   readonly filter?: RegExp;
   /** Accepted failures: reason by case. */
   readonly exceptions?: ReadonlyMap<string, string>;
-  readonly run?: (model: Model) => Runner;
+  readonly open?: (path: string) => Runnable;
   /** Prints one line. */
   readonly print?: (line: string) => void;
 }
@@ -39,12 +48,13 @@ export function readExceptions(path: string): Map<string, string> {
 }
 
 /** Undefined where the case passes, else why it fails. */
-export function runCase(found: Case, run: (model: Model) => Runner): string | undefined {
+export function runCase(found: Case, open: (path: string) => Runnable): string | undefined {
+  let opened: Runnable | undefined;
   try {
-    const model = loadModel(join(found.folder, 'model.onnx'));
-    const runner = run(model);
+    opened = open(join(found.folder, 'model.onnx'));
+    const { model } = opened;
     for (const set of dataSets(found.folder, model)) {
-      const outputs = runner(set.feeds);
+      const outputs = opened.runSync(set.feeds);
       for (let i = 0; i < model.outputs.length; i++) {
         const expected = set.expected[i];
         if (!expected) continue;
@@ -56,16 +66,18 @@ export function runCase(found: Case, run: (model: Model) => Runner): string | un
   } catch (error) {
     if (error instanceof FiligreeError) return `${error.name}: ${error.message}`;
     return `unexpected ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`;
+  } finally {
+    opened?.dispose();
   }
 }
 
 /** Runs all cases under the folders and prints each failure, then `N passed, N failed`. */
 export function runConformance(roots: readonly string[], options: ConformanceOptions = {}): ConformanceResult {
-  const { filter, exceptions = new Map(), run = referenceRunner, print = console.log } = options;
+  const { filter, exceptions = new Map(), open = openCompiled, print = console.log } = options;
   const count = { passed: 0, failed: 0, accepted: 0 };
   for (const found of roots.flatMap(findCases)) {
     if (filter && !filter.test(found.id) && !filter.test(found.id.slice(found.id.indexOf('/') + 1))) continue;
-    const problem = runCase(found, run);
+    const problem = runCase(found, open);
     const reason = exceptions.get(found.id);
     if (!problem) {
       count.passed++;

@@ -184,7 +184,7 @@ function packWeights(ctx: LowerContext, conv: NativeConv, kind: KernelKind, resi
   };
   const sources = [ctx.input(1), ctx.has(2) ? ctx.input(2) : null];
   if (kind === 'dense') return ctx.packed('pack.conv.segments.dense.f32', sources, { ...shape, transposed: 0 });
-  if (kind === 'depthwise') return ctx.packed('pack.conv.segments.depthwise.f32', sources, shape);
+  if (kind === 'depthwise') return ctx.packed('pack.conv.segments.depthwise.f32', sources, { ...shape, transposed: 0 });
   const { kind: activation, alpha, beta } = conv.activation;
   return ctx.packed(`pack.conv.segments.${kind}.f32`, sources, {
     ...shape,

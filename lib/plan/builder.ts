@@ -132,13 +132,6 @@ export class PlanBuilder {
     this.#steps.push({ kernel, operands: operands.map((o) => (o ? o.buffer : null)), params, node });
   }
 
-  /** The node of the last step. */
-  get lastNode(): Node {
-    const last = this.#steps.at(-1);
-    if (!last) throw new InternalError('an empty plan has no last node');
-    return last.node;
-  }
-
   finish(): EncodedPlan {
     const { offsets, arenaBytes } = this.#place();
     const constants = this.#usedConstants();

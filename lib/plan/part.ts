@@ -155,9 +155,8 @@ export class Part {
     this.builder.step(node, kernel, operands, params);
   }
 
-  /** Closes the part: `results` are the values that somebody outside reads. */
-  finish(results: readonly Value[]): EncodedPlan {
-    const last = this.builder.lastNode;
+  /** Closes the part: `results` are the values that somebody outside reads; `last` stands for the copies they need. */
+  finish(results: readonly Value[], last: Node): EncodedPlan {
     for (const value of results) {
       const row = this.row(value, last);
       if (!this.builder.makeOutput(row.buffer)) {

@@ -257,14 +257,15 @@ class StagePlanner {
   #closePart(from: number): void {
     const part = this.#part;
     this.#part = undefined;
-    if (!part || part.builder.stepCount === 0) return;
+    if (!part) return;
     const left = new Set<Value>();
     for (const node of this.#nodes.slice(from)) {
       for (const read of readsOf(node)) left.add(this.#facts.resolve(read));
     }
     for (const output of this.#outputs) left.add(this.#facts.resolve(output));
     const results = part.computed().filter((value) => left.has(value));
-    const plan = part.finish(results);
+    if (results.length === 0) return;
+    const plan = part.finish(results, this.#nodes[Math.max(0, this.#at - 1)]);
     const outputTypes = part.outputs.map((value) => this.#facts.tensor(value));
     this.#sections.push({ kind: 'native', plan, inputs: part.inputs, outputs: part.outputs, outputTypes });
   }

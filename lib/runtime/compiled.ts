@@ -92,7 +92,7 @@ export class CompiledModel {
   #bind(feeds: readonly (HostValue | undefined)[]): Map<Value, HostValue> {
     const bindings = new Map<Value, HostValue>();
     this.model.graph.inputs.forEach((value, i) => {
-      const content = feeds[i] ?? value.constant;
+      const content = feeds[i] ?? this.model.graph.defaults?.get(value);
       if (!content) throw new RunError(`input "${value.name}" has no value`, { input: value.name });
       bindings.set(value, content);
     });

@@ -88,10 +88,14 @@ export class Session {
     return this.inputs.map((port, i) => {
       const feed = feeds[port.name];
       if (feed !== undefined) return contentOfFeed(port, feed, symbols);
-      const fallback = this.#compiled.model.graph.inputs[i].constant;
-      if (!fallback) throw new InputError(`input "${port.name}" is missing`, { input: port.name });
-      return fallback;
+      if (this.#hasDefault(i)) return undefined;
+      throw new InputError(`input "${port.name}" is missing`, { input: port.name });
     });
+  }
+
+  #hasDefault(i: number): boolean {
+    const { graph } = this.#compiled.model;
+    return graph.defaults?.has(graph.inputs[i]) ?? false;
   }
 
   #collect(results: readonly HostValue[], options: RunOptions): Record<string, RunValue> {
