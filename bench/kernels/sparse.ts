@@ -1,6 +1,6 @@
 /**
  * Sparse kernels on the layers of ResNet-50 and BERT-base: microseconds on one core and the share of the multiply-add
- * peak that the nonzeros alone reach. Usage: npm run bench:kernels -- [--density 0.1] [--only text] [--kernel text] [--repeats 20]
+ * peak that the nonzeros alone reach (8-bit kernels: whole blocks of four, against four times that peak). Usage: npm run bench:kernels -- [--type u8] [--density 0.1] [--only text] [--kernel text] [--repeats 20]
  */
 
 import { parseArgs } from 'node:util';
@@ -24,6 +24,7 @@ const { values } = parseArgs({
   options: {
     density: { type: 'string', default: '0.1' },
     kernel: { type: 'string', default: '' },
+    type: { type: 'string', default: 'f32' },
     only: { type: 'string', default: '' },
     repeats: { type: 'string', default: '20' },
     'tile-block': { type: 'string', default: '0' },
@@ -102,32 +103,11 @@ function peak(isa: string): number {
   return 2 * lanes * 3.75;
 }
 
-function measure(isa: string, kernel: string, layer: Layer): string {
+/** The parameters a layer's kernel takes. */
+function kernelParams(layer: Layer) {
   const { c, m, kernel: k, stride, input, output } = layer;
-  const tiles = output.tiles;
-  const weights = sparseWeights(m * c * k * k, density, 5);
-  const nonzeros = weights.reduce((sum, w) => sum + (w === 0 ? 0 : 1), 0);
-  const block = Number(values['tile-block']);
-  const prefetch = values['prefetch-output'] || (layer.name.includes('batch 1 ') ? '0' : '1');
-  const packing = pack(isa, `pack.${kernel}`, [weights, random(m)], {
-    groups: 1,
-    channels_in: c,
-    channels_out: m,
-    taps: k * k,
-    transposed: false,
-    residual: layer.residual,
-    activation: 1,
-    alpha: 0,
-    beta: 0,
-    column_blocks: Number(values['column-blocks']),
-    tiles,
-    tile_block: block,
-    prefetch_output: Number(prefetch),
-  });
-  const x = aligned(input.tiles * c * 16, random(input.tiles * c * 16));
-  const y = aligned(tiles * m * 16);
   const pad = k > 1 ? 1 : 0;
-  const params = {
+  return {
     groups: 1,
     channels_in: c,
     channels_out: m,
@@ -150,30 +130,97 @@ function measure(isa: string, kernel: string, layer: Layer): string {
     alpha: 0,
     beta: 0,
     split: 0,
-    tile_block: block,
+    tile_block: Number(values['tile-block']),
     density,
     in: input,
     out: output,
     res: layer.residual ? output : [],
   };
-  const ns = time(isa, kernel, [x, packing, layer.residual ? y : null, y], params, repeats);
-  const share = (nonzeros * tiles * 16) / ns / peak(isa);
+}
+
+/** The parameters that the packers of both types share. */
+function packerParams(layer: Layer) {
+  const { c, m, kernel: k, output, residual } = layer;
+  return {
+    groups: 1,
+    channels_in: c,
+    channels_out: m,
+    taps: k * k,
+    transposed: false,
+    residual,
+    activation: 1,
+    alpha: 0,
+    beta: 0,
+    tiles: output.tiles,
+    tile_block: Number(values['tile-block']),
+    prefetch_output: Number(values['prefetch-output'] || (layer.name.includes('batch 1 ') ? '0' : '1')),
+  };
+}
+
+function measureFloats(isa: string, kernel: string, layer: Layer): string {
+  const { c, m, kernel: k, input, output, residual } = layer;
+  const weights = sparseWeights(m * c * k * k, density, 5);
+  const nonzeros = weights.reduce((sum, w) => sum + (w === 0 ? 0 : 1), 0);
+  const packing = pack(isa, `pack.${kernel}`, [weights, random(m)], {
+    ...packerParams(layer),
+    column_blocks: Number(values['column-blocks']),
+  });
+  const x = aligned(input.tiles * c * 16, random(input.tiles * c * 16));
+  const y = aligned(output.tiles * m * 16);
+  const ns = time(isa, kernel, [x, packing, residual ? y : null, y], kernelParams(layer), repeats);
+  return report(ns, (nonzeros * output.tiles * 16) / ns / peak(isa));
+}
+
+/** Weights in blocks of four input channels. */
+function measureBytes(isa: string, kernel: string, layer: Layer): string {
+  const { c, m, kernel: k, input, output, residual } = layer;
+  const quads = c / 4;
+  const keep = sparseWeights(m * quads * k * k, density, 5);
+  const blocks = keep.reduce((sum, w) => sum + (w === 0 ? 0 : 1), 0);
+  const weights = Int8Array.from({ length: m * c * k * k }, (_, i) => {
+    const tap = i % (k * k);
+    const channel = Math.floor(i / (k * k)) % c;
+    const row = Math.floor(i / (k * k * c));
+    return keep[(row * quads + (channel >> 2)) * k * k + tap] === 0 ? 0 : 1 + (i % 100);
+  });
+  const bytes = {
+    input_signed: false,
+    input_zero_point: 0,
+    output: 1,
+    output_zero_point: 0,
+    output_scale: 1,
+    residual_signed: false,
+    residual_zero_point: 0,
+    residual_scale: 1,
+  };
+  const scale = new Float32Array(m).fill(0.01);
+  const packing = pack(isa, `pack.${kernel}`, [weights, null, new Int32Array(m), scale], {
+    ...packerParams(layer),
+    weights_unsigned: false,
+    ...bytes,
+  });
+  const x = new Uint8Array(native().alignedBuffer(input.tiles * quads * 64)).fill(3);
+  const y = new Uint8Array(native().alignedBuffer(output.tiles * Math.ceil(m / 4) * 64));
+  const ns = time(isa, kernel, [x, packing, residual ? y : null, y], { ...kernelParams(layer), ...bytes }, repeats);
+  return report(ns, (blocks * output.tiles * 16) / ns / peak(isa));
+}
+
+function report(ns: number, share: number): string {
   return `${(ns / 1000).toFixed(0).padStart(7)} us ${(100 * share).toFixed(0).padStart(3)} %`;
 }
 
+const wanted = new RegExp(`^conv\\.segments\\.(sparse|packed)\\.${values.type}$`);
 const columns = isas
+  .filter((isa) => isa !== 'portable' && (values.type === 'u8' || isa !== 'avx512vnni'))
   .flatMap((isa) =>
     native()
       .kernels(isa)
-      .filter((k) => /^conv\.segments\.(sparse|packed)\.f32$/.test(k.name))
-      .map((k) => [isa, k.name] as const),
+      .flatMap((k) => (wanted.test(k.name) ? [[isa, k.name] as const] : [])),
   )
-  .filter(
-    ([isa, name]) =>
-      (values.kernel === '' || name.includes(values.kernel)) && isa !== 'portable' && isa !== 'avx512vnni',
-  );
-console.log(`${''.padEnd(28)} ${columns.map(([isa, name]) => `${isa} ${name.split('.')[2]}`.padStart(16)).join('')}`);
+  .filter(([, name]) => name.includes(values.kernel));
+const measure = values.type === 'u8' ? measureBytes : measureFloats;
+console.log(`${''.padEnd(28)} ${columns.map(([isa, name]) => `${isa} ${name.split('.')[2]}`.padStart(18)).join('')}`);
 for (const layer of layers) {
-  const cells = columns.map(([isa, name]) => measure(isa, name, layer).padStart(16));
+  const cells = columns.map(([isa, name]) => measure(isa, name, layer).padStart(18));
   console.log(`${layer.name.padEnd(28)} ${cells.join('')}`);
 }
