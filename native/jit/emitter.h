@@ -57,9 +57,11 @@ class Emitter {
   /// sum += dot of four unsigned bytes of a with four signed bytes of the word, in each lane; VNNI.
   void dotBytesWord(Zmm sum, Zmm a, Mem word) { evexMem({1, 2, 0x50}, sum.number, a.number, word, 4, true); }
   void toFloat(Zmm to, Zmm from) { evexReg({0, 1, 0x5b}, to.number, 0, from.number); }
+  void toFloatUnsigned(Zmm to, Zmm from) { evexReg({3, 1, 0x7a}, to.number, 0, from.number); }
   /// To nearest, halves to even.
   void toInt(Zmm to, Zmm from) { evexReg({1, 1, 0x5b}, to.number, 0, from.number); }
   void addIntWord(Zmm to, Zmm a, Mem word) { evexMem({1, 1, 0xfe}, to.number, a.number, word, 4, true); }
+  void bitAndWord(Zmm to, Zmm a, Mem word) { evexMem({1, 1, 0xdb}, to.number, a.number, word, 4, true); }
   void bitOr(Zmm to, Zmm a, Zmm b) { evexReg({1, 1, 0xeb}, to.number, a.number, b.number); }
   void bitXor(Zmm to, Zmm a, Mem b) { evexMem({1, 1, 0xef}, to.number, a.number, b, 64, false); }
   void bitXorWord(Zmm to, Zmm a, Mem word) { evexMem({1, 1, 0xef}, to.number, a.number, word, 4, true); }
@@ -83,7 +85,7 @@ class Emitter {
   }
 
  private:
-  /// Mandatory prefix (0 none, 1 0x66, 2 0xf3), opcode map (1 0f, 2 0f38, 3 0f3a), opcode byte.
+  /// Mandatory prefix (0 none, 1 0x66, 2 0xf3, 3 0xf2), opcode map (1 0f, 2 0f38, 3 0f3a), opcode byte.
   struct Opcode {
     uint8_t prefix, map, code;
   };

@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "jit/pieces.h"
 
 namespace filigree {
@@ -60,15 +62,24 @@ class ByteGenerator : public PieceGenerator {
       const Zmm v = sum(r);
       code_.toFloat(v, v);
       code_.mulWord(v, v, word(spec_.scale[piece_.first_row + r]));
-      if (!spec_.residual) continue;
-      if (floats) {
-        code_.addVector(v, v, {kOther, r * kLine});
-        continue;
-      }
-      const Zmm t = spare(0);
-      const int quarter = r % 4;
-      code_.load(t, {kOther, r / 4 * kLine});
-      if (quarter < 3) code_.shiftLeft(t, t, static_cast<uint8_t>(24 - 8 * quarter));
+      if (spec_.residual && floats) code_.addVector(v, v, {kOther, r * kLine});
+      if (spec_.residual && !floats) addByte(r);
+    }
+  }
+
+  /// Adds the residual bytes of row `r` to its v.
+  void addByte(int r) {
+    const int quarter = r % 4;
+    const Zmm line = spare(0), t = spare(1);
+    float scale = spec_.residual_scale;
+    if (quarter == 0) code_.load(line, {kOther, r / 4 * kLine});
+    if (!spec_.residual_signed && spec_.residual_zero_point == 0) {
+      // A byte masked where it stands converts to a multiple of it; the power of two goes into the scale, exactly.
+      code_.bitAndWord(t, line, word(0xffu << (8 * quarter)));
+      code_.toFloatUnsigned(t, t);
+      scale = std::ldexp(scale, -8 * quarter);
+    } else {
+      code_.shiftLeft(t, line, static_cast<uint8_t>(24 - 8 * quarter));
       if (spec_.residual_signed) {
         code_.shiftRightSigned(t, t, 24);
       } else {
@@ -78,9 +89,9 @@ class ByteGenerator : public PieceGenerator {
         code_.addIntWord(t, t, word(static_cast<uint32_t>(-static_cast<int32_t>(spec_.residual_zero_point))));
       }
       code_.toFloat(t, t);
-      code_.mulWord(t, t, word(spec_.residual_scale));
-      code_.add(v, v, t);
     }
+    code_.mulWord(t, t, word(scale));
+    code_.add(sum(r), sum(r), t);
   }
 
   /// Activation, rounding, saturation, and four rows to a line.

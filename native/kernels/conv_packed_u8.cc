@@ -79,38 +79,43 @@ struct Finish {
   int64_t row_begin, row_end;
 };
 
-/// v of one row for one vector of lanes, before the activation.
-FILIGREE_INLINE F32 valueOf(const StreamJob& job, const Finish& f, const TileSet& tiles, int count, int t, int v,
-                            int64_t row) {
-  const int32_t* sums = reinterpret_cast<const int32_t*>(job.sums);
-  const int64_t at = ((row - job.first_row) * count + t) * kSegmentLanes + v * kLanes;
-  F32 value = toFloat(loadI(sums + at)) * f.scale[row];
-  if (!job.p->residual) return value;
-  if (f.b->output == jit::kOutputFloat) {
-    return value + load(reinterpret_cast<const float*>(tiles.residual[t]) + row * kSegmentLanes + v * kLanes);
+enum ResidualKind { kNoResidual, kByteResidual, kFloatResidual };
+
+/// v of rows row .. row + 3 for one vector of lanes, before the activation; rows past the last are 0.
+template <int kCount, ResidualKind kKind>
+FILIGREE_INLINE void valuesOf(const StreamJob& job, const Finish& f, const TileSet& tiles, int t, int v, int64_t row,
+                              F32* values) {
+  const int64_t left = job.p->channels_out - row;
+  const int32_t* sums =
+      reinterpret_cast<const int32_t*>(job.sums) + ((row - job.first_row) * kCount + t) * kSegmentLanes + v * kLanes;
+  I32 quad = {};
+  if (kKind == kByteResidual) {
+    quad = loadI(reinterpret_cast<const int32_t*>(tiles.residual[t] + row / 4 * kLineBytes) + v * kLanes);
   }
-  const uint8_t* line = tiles.residual[t] + row / 4 * kLineBytes;
-  const I32 quad = loadI(reinterpret_cast<const int32_t*>(line) + v * kLanes);
-  const I32 byte = quadChannel(quad, static_cast<int>(row % 4), f.b->residual_signed);
-  return value + toFloat(byte - static_cast<int32_t>(f.b->residual_zero_point)) * f.b->residual_scale;
+#pragma GCC unroll 4
+  for (int k = 0; k < 4; k++) {
+    values[k] = zero();
+    if (k >= left) continue;
+    values[k] = toFloat(loadI(sums + k * kCount * kSegmentLanes)) * f.scale[row + k];
+    if (kKind == kByteResidual) {
+      const I32 byte = quadChannel(quad, k, f.b->residual_signed) - static_cast<int32_t>(f.b->residual_zero_point);
+      values[k] = values[k] + toFloat(byte) * f.b->residual_scale;
+    }
+    if (kKind == kFloatResidual) {
+      const float* from = reinterpret_cast<const float*>(tiles.residual[t]) + (row + k) * kSegmentLanes + v * kLanes;
+      values[k] = values[k] + load(from);
+    }
+  }
 }
 
-/// Rounds and stores the finished sums.
-template <int kCount>
-void finishTiles(const StreamJob& job, const Finish& f, const TileSet& tiles) {
+template <int kCount, ResidualKind kKind>
+void finishFloats(const StreamJob& job, const Finish& f, const TileSet& tiles) {
   const ConvParams& p = *job.p;
   for (int t = 0; t < tiles.count; t++) {
     for (int64_t row = f.row_begin; row < f.row_end; row += 4) {
       for (int v = 0; v < kLineVectors; v++) {
         F32 values[4];
-        for (int k = 0; k < 4; k++) {
-          values[k] = row + k < p.channels_out ? valueOf(job, f, tiles, kCount, t, v, row + k) : zero();
-        }
-        if (f.b->output != jit::kOutputFloat) {
-          auto* line = reinterpret_cast<int32_t*>(tiles.output[t] + row / 4 * kLineBytes);
-          storeI(line + v * kLanes, packQuad(values, f.requantize));
-          continue;
-        }
+        valuesOf<kCount, kKind>(job, f, tiles, t, v, row, values);
         float* out = reinterpret_cast<float*>(tiles.output[t]) + row * kSegmentLanes + v * kLanes;
         for (int k = 0; k < 4 && row + k < p.channels_out; k++) {
           store(out + k * kSegmentLanes, apply(values[k], p.activation, p.alpha, p.beta));
@@ -118,6 +123,37 @@ void finishTiles(const StreamJob& job, const Finish& f, const TileSet& tiles) {
       }
     }
   }
+}
+
+template <int kCount, ResidualKind kKind, bool kActivates>
+void finishBytes(const StreamJob& job, const Finish& f, const TileSet& tiles) {
+  Requantize r = f.requantize;
+  if (!kActivates) r.activation = kActivationNone;
+  for (int t = 0; t < tiles.count; t++) {
+    for (int64_t row = f.row_begin; row < f.row_end; row += 4) {
+      for (int v = 0; v < kLineVectors; v++) {
+        F32 values[4];
+        valuesOf<kCount, kKind>(job, f, tiles, t, v, row, values);
+        storeI(reinterpret_cast<int32_t*>(tiles.output[t] + row / 4 * kLineBytes) + v * kLanes, packQuad(values, r));
+      }
+    }
+  }
+}
+
+/// Rounds and stores the finished sums.
+template <int kCount>
+void finishTiles(const StreamJob& job, const Finish& f, const TileSet& tiles) {
+  const bool residual = job.p->residual;
+  if (f.b->output == jit::kOutputFloat) {
+    return residual ? finishFloats<kCount, kFloatResidual>(job, f, tiles)
+                    : finishFloats<kCount, kNoResidual>(job, f, tiles);
+  }
+  if (f.requantize.activation != kActivationNone) {
+    return residual ? finishBytes<kCount, kByteResidual, true>(job, f, tiles)
+                    : finishBytes<kCount, kNoResidual, true>(job, f, tiles);
+  }
+  return residual ? finishBytes<kCount, kByteResidual, false>(job, f, tiles)
+                  : finishBytes<kCount, kNoResidual, false>(job, f, tiles);
 }
 
 template <int kCount>
