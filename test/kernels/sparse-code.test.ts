@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { native } from '../../lib/runtime/native.ts';
 import { isas, pack } from './harness.ts';
+import { listing, readPiece } from './sparse-code.ts';
 
 const isa = isas.find((name) => name === 'avx512');
 
@@ -20,21 +21,13 @@ const defaults = {
   prefetch_output: 0,
 };
 
-/** Code and weights of piece `index` of a packing: native/jit/sparse.h has the layout. */
+/** Code and weights of piece `index` of a packing. */
 function piece(index: number, weights: Float32Array, bias: Float32Array | null, changes: object) {
   const bytes = native().packingBytes(
     pack(isa as string, 'pack.conv.segments.sparse.f32', [weights, bias], { ...defaults, ...changes }),
   );
-  const view = new DataView(bytes.buffer);
-  const [headerBytes, entryBytes] = [14 * 8, 56];
-  const at = (k: number) => Number(view.getBigInt64(headerBytes + index * entryBytes + k * 8, true));
-  const [first, code, end] = [at(0), at(1), at(2)];
-  const hex = Buffer.from(bytes.subarray(code, end)).toString('hex');
-  return { hex, weights: new Float32Array(bytes.slice(first, code).buffer) };
+  return readPiece(bytes, index);
 }
-
-/** Joins a listing: the assembler's bytes and, after a semicolon, what they mean. */
-const listing = (text: string) => text.replace(/;.*$/gm, '').replace(/\s/g, '');
 
 describe.runIf(isa)('generated code', () => {
   const weights = Float32Array.from([1, 0, 0.5, 2]);
