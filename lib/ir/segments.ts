@@ -48,12 +48,14 @@ export interface Window {
   readonly dilations: readonly [number, number, number];
   /** Padding before the first position. */
   readonly pads: readonly [number, number, number];
+  /** Positions past the last slice that the window reads: depth is not cut into segments. */
+  readonly depthAfter: number;
 }
 
 /** The borders a window reads, where the tiles of its input are `strides` times those of its output. */
-export function windowBorders({ kernel, strides, dilations, pads }: Window): Borders {
-  const after = (i: number): number => Math.max(0, (kernel[i] - 1) * dilations[i] - pads[i] - (strides[i] - 1));
-  return { front: pads[0], back: after(0), top: pads[1], bottom: after(1), left: pads[2], right: after(2) };
+export function windowBorders({ kernel, strides, dilations, pads, depthAfter }: Window): Borders {
+  const after = (i: 1 | 2): number => Math.max(0, (kernel[i] - 1) * dilations[i] - pads[i] - (strides[i] - 1));
+  return { front: pads[0], back: depthAfter, top: pads[1], bottom: after(1), left: pads[2], right: after(2) };
 }
 
 /** How the lanes are dealt: `images` x `y` x `x` segments, at most 16. */

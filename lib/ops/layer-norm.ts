@@ -94,7 +94,7 @@ const attributes = { axis: 'int', epsilon: 'float', stash_type: 'int' } as const
 export const layerNormOps: readonly OpDefinition[] = [
   defineOp({
     name: 'LayerNormalization',
-    since: [17],
+    since: [1, 17],
     inputs: [2, 3],
     outputs: [1, 3],
     attributes,

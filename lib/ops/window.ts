@@ -128,11 +128,13 @@ export function mapWindow(w: SpatialWindow): Window | undefined {
     const [depth, height, width] = [...new Array<number>(missing).fill(value), ...list];
     return [depth, height, width];
   };
+  const last = (w.output[0] - 1) * w.strides[0] + (w.kernel[0] - 1) * w.dilations[0] - w.begin[0];
   return {
     kernel: fill(w.kernel, 1),
     strides: fill(w.strides, 1),
     dilations: fill(w.dilations, 1),
     pads: fill(w.begin, 0),
+    depthAfter: missing ? 0 : Math.max(0, last - (w.input[0] - 1)),
   };
 }
 
