@@ -12,7 +12,7 @@ import { RandomGenerator } from './random-generator.ts';
 function dtypeOf(ctx: NodeReader, fallback: DType): DType {
   if (!ctx.hasAttribute('dtype')) return fallback;
   const dtype = dtypeFromOnnx(ctx.int('dtype'));
-  if (dtype === undefined || dtype === 'string')
+  if (dtype === undefined || dtype === 'string' || dtypeInfo(dtype).kind === 'complex')
     throw ctx.error(`"dtype" is ${ctx.int('dtype')}, expected a number type`);
   return dtype;
 }
