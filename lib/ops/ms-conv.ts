@@ -24,7 +24,8 @@ export function moveChannels(t: HostTensor, to: 'first' | 'last'): HostTensor {
   );
 }
 
-const channelsFirst = (shape: Shape | undefined): Shape | undefined =>
+/** A channels-last shape as a channels-first one. */
+export const channelsFirst = (shape: Shape | undefined): Shape | undefined =>
   shape && shape.length > 2 ? [shape[0], shape.at(-1) ?? null, ...shape.slice(1, -1)] : shape;
 
 function inferFused(ctx: InferContext, last: boolean): (ValueType | undefined)[] {
