@@ -6,9 +6,13 @@ import { sizeOf } from '../ir/shape.ts';
 import { fromBigInts, type HostTensor, reshaped, toBigInts } from '../ir/tensor.ts';
 import { broadcastDims, zip } from './broadcast.ts';
 import { expectSame, floatKinds, numberKinds, numberSink, numbersOf } from './elements.ts';
+import { lowerBinary, lowerUnary, type UnaryName, type UnaryParameters } from './lower-elementwise.ts';
 import { defineOp, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 import { erf, sigmoid, softplus } from './special-functions.ts';
 import { type ScalarOf, unary } from './unary.ts';
+
+const withAlpha = (name: UnaryName, fallback: number) =>
+  lowerUnary(name, (ctx) => ({ alpha: ctx.float('alpha', fallback) }));
 
 const elu: ScalarOf = (ctx) => {
   const alpha = ctx.float('alpha', 1);
@@ -20,10 +24,16 @@ const celu: ScalarOf = (ctx) => {
   return (x) => Math.max(0, x) + Math.min(0, alpha * Math.expm1(x / alpha));
 };
 
-const selu: ScalarOf = (ctx) => {
+function seluNumbers(ctx: NodeReader): Required<UnaryParameters> {
   const oldest = ctx.version < 6;
-  const alpha = ctx.float('alpha', oldest ? 1.6732 : 1.6732631921768188);
-  const gamma = ctx.float('gamma', oldest ? 1.0507 : 1.0507010221481323);
+  return {
+    alpha: ctx.float('alpha', oldest ? 1.6732 : 1.6732631921768188),
+    beta: ctx.float('gamma', oldest ? 1.0507 : 1.0507010221481323),
+  };
+}
+
+const selu: ScalarOf = (ctx) => {
+  const { alpha, beta: gamma } = seluNumbers(ctx);
   return (x) => gamma * (x <= 0 ? alpha * Math.expm1(x) : x);
 };
 
@@ -37,17 +47,27 @@ const thresholdedRelu: ScalarOf = (ctx) => {
   return (x) => (x <= alpha ? 0 : x);
 };
 
+const hardSigmoidNumbers = (ctx: NodeReader): Required<UnaryParameters> => ({
+  alpha: ctx.float('alpha', 0.2),
+  beta: ctx.float('beta', 0.5),
+});
+
 const hardSigmoid: ScalarOf = (ctx) => {
-  const [alpha, beta] = [ctx.float('alpha', 0.2), ctx.float('beta', 0.5)];
+  const { alpha, beta } = hardSigmoidNumbers(ctx);
   return (x) => Math.max(0, Math.min(1, alpha * x + beta));
 };
 
 const hardSwish: ScalarOf = () => (x) => x * Math.max(0, Math.min(1, x / 6 + 0.5));
 
-const gelu: ScalarOf = (ctx) => {
+function geluName(ctx: NodeReader): 'Gelu' | 'GeluTanh' {
   const approximate = ctx.string('approximate', 'none');
-  if (approximate === 'none') return (x) => 0.5 * x * (1 + erf(x / Math.SQRT2));
+  if (approximate === 'none') return 'Gelu';
   if (approximate !== 'tanh') throw ctx.error(`approximate is "${approximate}", expected "none" or "tanh"`);
+  return 'GeluTanh';
+}
+
+const gelu: ScalarOf = (ctx) => {
+  if (geluName(ctx) === 'Gelu') return (x) => 0.5 * x * (1 + erf(x / Math.SQRT2));
   const scale = Math.sqrt(2 / Math.PI);
   return (x) => 0.5 * x * (1 + Math.tanh(scale * (x + 0.044715 * x ** 3)));
 };
@@ -57,8 +77,13 @@ const swish: ScalarOf = (ctx) => {
   return (x) => x * sigmoid(alpha * x);
 };
 
+const shrinkNumbers = (ctx: NodeReader): Required<UnaryParameters> => ({
+  alpha: ctx.float('lambd', 0.5),
+  beta: ctx.float('bias', 0),
+});
+
 const shrink: ScalarOf = (ctx) => {
-  const [bias, lambd] = [ctx.float('bias', 0), ctx.float('lambd', 0.5)];
+  const { alpha: lambd, beta: bias } = shrinkNumbers(ctx);
   return (x) => (x < -lambd ? x + bias : x > lambd ? x - bias : 0);
 };
 
@@ -109,20 +134,34 @@ function swiglu(ctx: ReferenceContext): HostTensor {
 export const activationOps: readonly OpDefinition[] = [
   unary('Relu', [1, 6, 13, 14], () => (x) => Math.max(x, 0), {
     big: (x) => (x < 0n ? 0n : x),
+    lower: lowerUnary('Relu'),
   }),
-  unary('LeakyRelu', [1, 6, 16], leakyRelu, { attributes: { alpha: 'float' } }),
-  unary('ThresholdedRelu', [10, 22], thresholdedRelu, { attributes: { alpha: 'float' } }),
-  unary('Elu', [1, 6, 22], elu, { attributes: { alpha: 'float' } }),
-  unary('Celu', [12, 28], celu, { attributes: { alpha: 'float' } }),
-  unary('Selu', [1, 6, 22], selu, { attributes: { alpha: 'float', gamma: 'float' } }),
-  unary('HardSigmoid', [1, 6, 22], hardSigmoid, { attributes: { alpha: 'float', beta: 'float' } }),
-  unary('HardSwish', [14, 22], hardSwish),
-  unary('Gelu', [20], gelu, { attributes: { approximate: 'string' } }),
-  unary('Swish', [24], swish, { attributes: { alpha: 'float' } }),
-  unary('Mish', [18, 22], () => (x) => x * Math.tanh(softplus(x))),
-  unary('Softplus', [1, 22], () => softplus),
-  unary('Softsign', [1, 22], () => (x) => x / (1 + Math.abs(x))),
-  unary('Shrink', [9], shrink, { attributes: { bias: 'float', lambd: 'float' }, kinds: numberKinds }),
+  unary('LeakyRelu', [1, 6, 16], leakyRelu, { attributes: { alpha: 'float' }, lower: withAlpha('LeakyRelu', 0.01) }),
+  unary('ThresholdedRelu', [10, 22], thresholdedRelu, {
+    attributes: { alpha: 'float' },
+    lower: withAlpha('ThresholdedRelu', 1),
+  }),
+  unary('Elu', [1, 6, 22], elu, { attributes: { alpha: 'float' }, lower: withAlpha('Elu', 1) }),
+  unary('Celu', [12, 28], celu, { attributes: { alpha: 'float' }, lower: withAlpha('Celu', 1) }),
+  unary('Selu', [1, 6, 22], selu, {
+    attributes: { alpha: 'float', gamma: 'float' },
+    lower: lowerUnary('Selu', seluNumbers),
+  }),
+  unary('HardSigmoid', [1, 6, 22], hardSigmoid, {
+    attributes: { alpha: 'float', beta: 'float' },
+    lower: lowerUnary('HardSigmoid', hardSigmoidNumbers),
+  }),
+  unary('HardSwish', [14, 22], hardSwish, { lower: lowerUnary('HardSwish') }),
+  unary('Gelu', [20], gelu, { attributes: { approximate: 'string' }, lower: lowerUnary(geluName) }),
+  unary('Swish', [24], swish, { attributes: { alpha: 'float' }, lower: withAlpha('Swish', 1) }),
+  unary('Mish', [18, 22], () => (x) => x * Math.tanh(softplus(x)), { lower: lowerUnary('Mish') }),
+  unary('Softplus', [1, 22], () => softplus, { lower: lowerUnary('Softplus') }),
+  unary('Softsign', [1, 22], () => (x) => x / (1 + Math.abs(x)), { lower: lowerUnary('Softsign') }),
+  unary('Shrink', [9], shrink, {
+    attributes: { bias: 'float', lambd: 'float' },
+    kinds: numberKinds,
+    lower: lowerUnary('Shrink', shrinkNumbers),
+  }),
   defineOp({
     name: 'PRelu',
     since: [1, 6, 7, 9, 16],
@@ -131,6 +170,7 @@ export const activationOps: readonly OpDefinition[] = [
     traits: ['elementwise'],
     infer: (ctx) => [tensorType(expectSame(ctx, 2, numberKinds), ctx.shape(0))],
     reference: (ctx) => [prelu(ctx)],
+    lower: (ctx) => (ctx.version < 7 ? 'slopes by channel, as before version 7' : lowerBinary('PRelu')(ctx)),
   }),
   defineOp({
     name: 'SwiGLU',

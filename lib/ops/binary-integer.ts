@@ -4,9 +4,15 @@ import { dtypeInfo } from '../ir/dtype.ts';
 import { tensorType } from '../ir/graph.ts';
 import { type Arithmetic, computeBinary, inferBinary } from './binary.ts';
 import { expectSame, integerKinds } from './elements.ts';
-import { defineOp, type OpDefinition, type ReferenceContext } from './op.ts';
+import { type BinaryName, lowerBinary } from './lower-elementwise.ts';
+import { defineOp, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 
-function bitwise(name: string, since: readonly number[], make: (ctx: ReferenceContext) => Arithmetic): OpDefinition {
+function bitwise(
+  name: string,
+  since: readonly number[],
+  make: (ctx: ReferenceContext) => Arithmetic,
+  native: BinaryName | ((ctx: NodeReader) => BinaryName),
+): OpDefinition {
   return defineOp({
     name,
     since,
@@ -16,6 +22,7 @@ function bitwise(name: string, since: readonly number[], make: (ctx: ReferenceCo
     traits: ['elementwise'],
     infer: (ctx) => [tensorType(expectSame(ctx, 2, integerKinds), inferBinary(ctx))],
     reference: (ctx) => [computeBinary(ctx, make(ctx))],
+    lower: lowerBinary(native),
   });
 }
 
@@ -53,6 +60,7 @@ export const binaryIntegerOps: readonly OpDefinition[] = [
       (x, y) => x & y,
       (x, y) => x & y,
     ),
+    'And',
   ),
   bitwise(
     'BitwiseOr',
@@ -61,6 +69,7 @@ export const binaryIntegerOps: readonly OpDefinition[] = [
       (x, y) => x | y,
       (x, y) => x | y,
     ),
+    'Or',
   ),
   bitwise(
     'BitwiseXor',
@@ -69,6 +78,7 @@ export const binaryIntegerOps: readonly OpDefinition[] = [
       (x, y) => x ^ y,
       (x, y) => x ^ y,
     ),
+    'Xor',
   ),
-  bitwise('BitShift', [11, 28], shift),
+  bitwise('BitShift', [11, 28], shift, (ctx) => (ctx.string('direction') === 'LEFT' ? 'ShiftLeft' : 'ShiftRight')),
 ];

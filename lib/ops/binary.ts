@@ -6,6 +6,7 @@ import { type Dim, type Shape, shapeText, sizeOf } from '../ir/shape.ts';
 import { fromBigInts, type HostTensor, toBigInts } from '../ir/tensor.ts';
 import { broadcastDims, broadcastInfer, zip } from './broadcast.ts';
 import { bigOf, expectKind, expectSame, isInteger, numberKinds, numberSink, numbersOf, truncated } from './elements.ts';
+import { lowerBinary, lowerPow } from './lower-elementwise.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 
 /** What versions 1 to 6 say about broadcasting. */
@@ -82,7 +83,11 @@ export function computeBinary(ctx: ReferenceContext, f: Arithmetic): HostTensor 
   return sink.finish();
 }
 
-function arithmetic(name: string, since: readonly number[], make: (ctx: NodeReader) => Arithmetic): OpDefinition {
+function arithmetic(
+  name: 'Add' | 'Sub' | 'Mul' | 'Div' | 'Mod',
+  since: readonly number[],
+  make: (ctx: NodeReader) => Arithmetic,
+): OpDefinition {
   return defineOp({
     name,
     since,
@@ -92,6 +97,7 @@ function arithmetic(name: string, since: readonly number[], make: (ctx: NodeRead
     traits: ['elementwise'],
     infer: (ctx) => [tensorType(expectSame(ctx, 2, numberKinds), inferBinary(ctx))],
     reference: (ctx) => [computeBinary(ctx, make(ctx))],
+    lower: lowerBinary((ctx) => (name === 'Mod' && ctx.int('fmod', 0) !== 0 ? 'Fmod' : name)),
   });
 }
 
@@ -204,5 +210,6 @@ export const binaryOps: readonly OpDefinition[] = [
       return [tensorType(expectKind(ctx, 0, numberKinds), inferBinary(ctx))];
     },
     reference: (ctx) => [power(ctx)],
+    lower: lowerPow,
   }),
 ];

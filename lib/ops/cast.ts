@@ -16,6 +16,7 @@ import { sizeOf } from '../ir/shape.ts';
 import { allocate, fromBigInts, fromNumbers, type HostTensor, tensor, toBigInts } from '../ir/tensor.ts';
 import { floatText, parseFloatText, parseIntegerText } from './cast-strings.ts';
 import { bigOf, numbersOf, truncated } from './elements.ts';
+import { lowerCast } from './lower-elementwise.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 
 /** Names of types in version 1, where "to" is a string, that differ from ours. */
@@ -168,6 +169,7 @@ export const castOps: readonly OpDefinition[] = [
     traits: ['elementwise'],
     infer: (ctx) => inferCast(targetOf(ctx), ctx),
     reference: (ctx) => [castTensor(ctx, ctx.tensor(0), targetOf(ctx), roundingOf(ctx))],
+    lower: lowerCast,
   }),
   defineOp({
     name: 'CastLike',
@@ -177,6 +179,7 @@ export const castOps: readonly OpDefinition[] = [
     attributes: { saturate: 'int', round_mode: 'string' },
     infer: (ctx) => inferCast(ctx.dtype(1), ctx),
     reference: (ctx) => [castTensor(ctx, ctx.tensor(0), ctx.tensor(1).dtype, roundingOf(ctx))],
+    lower: lowerCast,
   }),
   defineOp({
     name: 'BitCast',
@@ -187,5 +190,6 @@ export const castOps: readonly OpDefinition[] = [
     traits: ['elementwise'],
     infer: (ctx) => inferCast(bitCastTarget(ctx, ctx.dtype(0)), ctx),
     reference: (ctx) => [bitCast(ctx)],
+    lower: (ctx) => ctx.alias(0, 0) as undefined,
   }),
 ];

@@ -5,10 +5,11 @@ import { tensorType } from '../ir/graph.ts';
 import { binaryOperands, inferBinary, legacyAttributes } from './binary.ts';
 import { zip } from './broadcast.ts';
 import { comparables, expectSame, numberKinds, numberSink } from './elements.ts';
+import { type BinaryName, lowerBinary } from './lower-elementwise.ts';
 import { defineOp, type OpDefinition } from './op.ts';
 
 function predicate(
-  name: string,
+  name: BinaryName,
   since: readonly number[],
   kinds: readonly DTypeKind[],
   holds: (x: number, y: number) => boolean,
@@ -34,6 +35,7 @@ function predicate(
       zip(dims, x, y, (p, q) => Number(holds(p, q)), sink.values);
       return [sink.finish()];
     },
+    lower: lowerBinary(name),
   });
 }
 

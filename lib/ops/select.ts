@@ -6,6 +6,7 @@ import { broadcastStrides, sizeOf } from '../ir/shape.ts';
 import { fromBigInts, type HostTensor, packed, toBigInts, unpacked } from '../ir/tensor.ts';
 import { broadcastDims, broadcastInfer, forEachRow } from './broadcast.ts';
 import { expectKind, expectSame, numberKinds, numberSink, numbersOf } from './elements.ts';
+import { lowerClip, lowerWhere } from './lower-elementwise.ts';
 import { allocateEntries, entryWidth } from './movement.ts';
 import { defineOp, type OpDefinition, type ReferenceContext } from './op.ts';
 
@@ -75,6 +76,7 @@ export const selectOps: readonly OpDefinition[] = [
       return [tensorType(dtype, broadcastInfer(ctx, [ctx.shape(0), ctx.shape(1), ctx.shape(2)]))];
     },
     reference: (ctx) => [where(ctx)],
+    lower: lowerWhere,
   }),
   defineOp({
     name: 'Clip',
@@ -88,5 +90,6 @@ export const selectOps: readonly OpDefinition[] = [
       return [tensorType(dtype, ctx.shape(0))];
     },
     reference: (ctx) => [clip(ctx)],
+    lower: lowerClip,
   }),
 ];

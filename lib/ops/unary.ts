@@ -5,6 +5,7 @@ import { tensorType } from '../ir/graph.ts';
 import { sizeOf } from '../ir/shape.ts';
 import { fromBigInts, type HostTensor, toBigInts } from '../ir/tensor.ts';
 import { expectKind, floatKinds, integerKinds, numberKinds, numberSink, numbersOf } from './elements.ts';
+import { lowerUnary } from './lower-elementwise.ts';
 import { defineOp, type NodeReader, type OpDefinition } from './op.ts';
 import { erf, roundHalfEven, sigmoid } from './special-functions.ts';
 
@@ -62,35 +63,39 @@ const isInf: ScalarOf = (ctx) => {
 };
 
 export const unaryOps: readonly OpDefinition[] = [
-  unary('Abs', [1, 6, 13], () => Math.abs, { big: bigAbs }),
-  unary('Neg', [1, 6, 13], () => (x) => -x, { big: (x) => -x }),
-  unary('Sign', [9, 13], () => Math.sign, { big: bigSign }),
-  unary('Ceil', [1, 6, 13], () => Math.ceil),
-  unary('Floor', [1, 6, 13], () => Math.floor),
-  unary('Round', [11, 22], () => roundHalfEven),
-  unary('Sqrt', [1, 6, 13], () => Math.sqrt),
-  unary('Reciprocal', [1, 6, 13], () => (x) => 1 / x),
-  unary('Exp', [1, 6, 13], () => Math.exp),
-  unary('Log', [1, 6, 13], () => Math.log),
-  unary('Erf', [9, 13], () => erf, { kinds: numberKinds }),
-  unary('Sin', [7, 22], () => Math.sin),
-  unary('Cos', [7, 22], () => Math.cos),
-  unary('Tan', [7, 22], () => Math.tan),
-  unary('Asin', [7, 22], () => Math.asin),
-  unary('Acos', [7, 22], () => Math.acos),
-  unary('Atan', [7, 22], () => Math.atan),
-  unary('Sinh', [9, 22], () => Math.sinh),
-  unary('Cosh', [9, 22], () => Math.cosh),
-  unary('Tanh', [1, 6, 13], () => Math.tanh),
-  unary('Asinh', [9, 22], () => Math.asinh),
-  unary('Acosh', [9, 22], () => Math.acosh),
-  unary('Atanh', [9, 22], () => Math.atanh),
-  unary('Sigmoid', [1, 6, 13], () => sigmoid),
-  unary('Not', [1], () => (x) => Number(x === 0), { kinds: ['bool'] }),
-  unary('BitwiseNot', [18], () => (x) => ~x, { kinds: integerKinds, big: (x) => ~x }),
-  unary('IsNaN', [9, 13, 20], () => (x) => Number(Number.isNaN(x)), { output: 'bool' }),
+  unary('Abs', [1, 6, 13], () => Math.abs, { big: bigAbs, lower: lowerUnary('Abs') }),
+  unary('Neg', [1, 6, 13], () => (x) => -x, { big: (x) => -x, lower: lowerUnary('Neg') }),
+  unary('Sign', [9, 13], () => Math.sign, { big: bigSign, lower: lowerUnary('Sign') }),
+  unary('Ceil', [1, 6, 13], () => Math.ceil, { lower: lowerUnary('Ceil') }),
+  unary('Floor', [1, 6, 13], () => Math.floor, { lower: lowerUnary('Floor') }),
+  unary('Round', [11, 22], () => roundHalfEven, { lower: lowerUnary('Round') }),
+  unary('Sqrt', [1, 6, 13], () => Math.sqrt, { lower: lowerUnary('Sqrt') }),
+  unary('Reciprocal', [1, 6, 13], () => (x) => 1 / x, { lower: lowerUnary('Reciprocal') }),
+  unary('Exp', [1, 6, 13], () => Math.exp, { lower: lowerUnary('Exp') }),
+  unary('Log', [1, 6, 13], () => Math.log, { lower: lowerUnary('Log') }),
+  unary('Erf', [9, 13], () => erf, { kinds: numberKinds, lower: lowerUnary('Erf') }),
+  unary('Sin', [7, 22], () => Math.sin, { lower: lowerUnary('Sin') }),
+  unary('Cos', [7, 22], () => Math.cos, { lower: lowerUnary('Cos') }),
+  unary('Tan', [7, 22], () => Math.tan, { lower: lowerUnary('Tan') }),
+  unary('Asin', [7, 22], () => Math.asin, { lower: lowerUnary('Asin') }),
+  unary('Acos', [7, 22], () => Math.acos, { lower: lowerUnary('Acos') }),
+  unary('Atan', [7, 22], () => Math.atan, { lower: lowerUnary('Atan') }),
+  unary('Sinh', [9, 22], () => Math.sinh, { lower: lowerUnary('Sinh') }),
+  unary('Cosh', [9, 22], () => Math.cosh, { lower: lowerUnary('Cosh') }),
+  unary('Tanh', [1, 6, 13], () => Math.tanh, { lower: lowerUnary('Tanh') }),
+  unary('Asinh', [9, 22], () => Math.asinh, { lower: lowerUnary('Asinh') }),
+  unary('Acosh', [9, 22], () => Math.acosh, { lower: lowerUnary('Acosh') }),
+  unary('Atanh', [9, 22], () => Math.atanh, { lower: lowerUnary('Atanh') }),
+  unary('Sigmoid', [1, 6, 13], () => sigmoid, { lower: lowerUnary('Sigmoid') }),
+  unary('Not', [1], () => (x) => Number(x === 0), { kinds: ['bool'], lower: lowerUnary('Not') }),
+  unary('BitwiseNot', [18], () => (x) => ~x, { kinds: integerKinds, big: (x) => ~x, lower: lowerUnary('Not') }),
+  unary('IsNaN', [9, 13, 20], () => (x) => Number(Number.isNaN(x)), { output: 'bool', lower: lowerUnary('IsNaN') }),
   unary('IsInf', [10, 20], isInf, {
     output: 'bool',
     attributes: { detect_positive: 'int', detect_negative: 'int' },
+    lower: lowerUnary('IsInf', (ctx) => ({
+      alpha: ctx.int('detect_negative', 1),
+      beta: ctx.int('detect_positive', 1),
+    })),
   }),
 ];

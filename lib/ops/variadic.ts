@@ -6,6 +6,7 @@ import { sizeOf } from '../ir/shape.ts';
 import { fromBigInts, type HostTensor, toBigInts } from '../ir/tensor.ts';
 import { broadcastDims, broadcastInfer, zip } from './broadcast.ts';
 import { expectSame, numberKinds, numberSink, numbersOf } from './elements.ts';
+import { lowerVariadic } from './lower-elementwise.ts';
 import { defineOp, type OpDefinition, type ReferenceContext } from './op.ts';
 
 interface Fold {
@@ -46,7 +47,7 @@ function foldBig(dims: readonly number[], held: bigint[] | undefined, t: HostTen
   return out;
 }
 
-function variadic(name: string, since: readonly number[], f: Fold): OpDefinition {
+function variadic(name: string, since: readonly number[], f: Fold, lower: OpDefinition['lower']): OpDefinition {
   return defineOp({
     name,
     since,
@@ -58,6 +59,7 @@ function variadic(name: string, since: readonly number[], f: Fold): OpDefinition
       return [tensorType(expectSame(ctx, ctx.inputCount, numberKinds), broadcastInfer(ctx, shapes))];
     },
     reference: (ctx) => [fold(ctx, f)],
+    lower,
   });
 }
 
@@ -74,8 +76,13 @@ function bigMin(x: bigint, y: bigint): bigint {
 const add: Fold = { step: (x, y) => x + y, big: (x, y) => x + y };
 
 export const variadicOps: readonly OpDefinition[] = [
-  variadic('Max', [1, 6, 8, 12, 13], { step: Math.max, big: bigMax }),
-  variadic('Min', [1, 6, 8, 12, 13], { step: Math.min, big: bigMin }),
-  variadic('Sum', [1, 6, 8, 13], add),
-  variadic('Mean', [1, 6, 8, 13], { ...add, last: (x, count) => x / count }),
+  variadic('Max', [1, 6, 8, 12, 13], { step: Math.max, big: bigMax }, lowerVariadic('Max')),
+  variadic('Min', [1, 6, 8, 12, 13], { step: Math.min, big: bigMin }, lowerVariadic('Min')),
+  variadic('Sum', [1, 6, 8, 13], add, lowerVariadic('Add')),
+  variadic(
+    'Mean',
+    [1, 6, 8, 13],
+    { ...add, last: (x, count) => x / count },
+    lowerVariadic('Add', (count) => 1 / count),
+  ),
 ];

@@ -103,6 +103,14 @@ bool anyZero(const T* b, int64_t n) {
   return found;
 }
 
+/// True where 0 is raised to a negative power.
+template <class T>
+bool undefinedPower(const T* a, const T* b, int64_t n) {
+  bool found = false;
+  for (int64_t i = 0; i < n; i++) found |= a[i] == 0 && b[i] < 0;
+  return found;
+}
+
 template <class T>
 const char* divide(const T* a, const T* b, T* y, int64_t n, int64_t op) {
   if (anyZero(b, n)) return "integer division by zero";
@@ -129,7 +137,7 @@ const char* compute(const T* a, const T* b, T* y, int64_t n, int64_t op) {
         return static_cast<T>(static_cast<U>(u) * (sizeof(U) == 8 ? uint64_t{1} : uint32_t{1}) * static_cast<U>(v));
       });
     case kPow:
-      return mapped(a, b, y, n, power<T>);
+      return undefinedPower(a, b, n) ? "integer division by zero" : mapped(a, b, y, n, power<T>);
     case kMax:
       return mapped(a, b, y, n, [](T u, T v) FILIGREE_LAMBDA { return u > v ? u : v; });
     case kMin:
@@ -150,7 +158,7 @@ const char* compute(const T* a, const T* b, T* y, int64_t n, int64_t op) {
       });
     case kShiftRight:
       return mapped(a, b, y, n, [=](T u, T v) FILIGREE_LAMBDA {
-        return static_cast<uint64_t>(v) < width ? static_cast<T>(u >> v) : T{0};
+        return static_cast<uint64_t>(v) < width ? static_cast<T>(u >> v) : static_cast<T>(u < 0 ? -1 : 0);
       });
     default:
       return divide(a, b, y, n, op);

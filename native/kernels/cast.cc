@@ -51,22 +51,27 @@ int64_t widthOf(int64_t type) {
 template <class T>
 constexpr bool kIsFloat = static_cast<T>(0.5) != 0;
 
-template <class To>
-constexpr To kHighest = static_cast<To>(static_cast<To>(-1) > static_cast<To>(0)
-                                            ? ~uint64_t{0}
-                                            : (uint64_t{1} << (sizeof(To) * 8 - 1)) - 1);
-template <class To>
-constexpr To kLowest = static_cast<To>(static_cast<To>(-1) > static_cast<To>(0) ? uint64_t{0}
-                                                                                : ~uint64_t{0} << (sizeof(To) * 8 - 1));
+/// Float to integer. What is out of range is undefined in ONNX; as x86 has it, the register that is converted to (32
+/// bits for the narrow types, 64 for the others) becomes its least value.
+template <class To, class From>
+FILIGREE_INLINE To truncate(From value) {
+  constexpr From half = 9223372036854775808.0;
+  if constexpr (sizeof(To) == 8 && static_cast<To>(-1) > static_cast<To>(0)) {
+    if (value >= half) return value < 2 * half ? static_cast<To>(value) : static_cast<To>(uint64_t{1} << 63);
+  }
+  if constexpr (sizeof(To) == 8 || (sizeof(To) == 4 && static_cast<To>(-1) > static_cast<To>(0))) {
+    const bool fits = value >= -half && value < half;
+    return static_cast<To>(fits ? static_cast<int64_t>(value) : static_cast<int64_t>(uint64_t{1} << 63));
+  } else {
+    const bool fits = value > static_cast<From>(-2147483649.0) && value < static_cast<From>(2147483648.0);
+    return static_cast<To>(fits ? static_cast<int32_t>(value) : static_cast<int32_t>(0x80000000u));
+  }
+}
 
 template <class To, class From>
 FILIGREE_INLINE To convert(From value) {
   if constexpr (kIsFloat<From> && !kIsFloat<To>) {
-    // Out of range is undefined in ONNX and in C++: saturate, NaN gives 0. 2^bits is exact where the maximum is not.
-    constexpr From limit = static_cast<From>(kHighest<To> / 2 + 1) * 2;
-    if (!(value > static_cast<From>(kLowest<To>))) return value == value ? kLowest<To> : To{0};
-    if (value >= limit) return kHighest<To>;
-    return static_cast<To>(value);
+    return truncate<To>(value);
   } else {
     return static_cast<To>(value);
   }
@@ -195,7 +200,7 @@ void runCast(const Step& step, Range* range) {
 }  // namespace
 
 // y = x converted; types by their ONNX numbers: 1 to 7, 9 to 13 and 16, complex and string excepted. Integers wrap,
-// floats become integers towards zero and saturate (NaN gives 0), anything but zero is true.
+// floats become integers towards zero, anything but zero is true.
 FILIGREE_KERNEL(cast) = {"cast", "r:x w:y", "i:from i:to i:count", checkCast, runCast, nullptr, nullptr, false};
 
 }  // namespace FILIGREE_ISA
