@@ -31,6 +31,12 @@ FILIGREE_INLINE LaneRuns laneRuns(const SegmentMap& map, int64_t group, int64_t 
   return runs;
 }
 
+/// True where both have the same interior tiles and lanes.
+FILIGREE_INLINE bool sameTiles(const SegmentMap& a, const SegmentMap& b) {
+  return a.images == b.images && a.lane_images == b.lane_images && a.SY == b.SY && a.SX == b.SX && a.D == b.D &&
+         a.TH == b.TH && a.TW == b.TW;
+}
+
 /// Positions of one image.
 FILIGREE_INLINE int64_t imagePositions(const SegmentMap& map) { return product(map.D, product(map.H, map.W)); }
 

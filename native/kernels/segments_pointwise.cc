@@ -14,11 +14,6 @@ struct Slice {
   int64_t channel;
 };
 
-FILIGREE_INLINE bool sameTiles(const SegmentMap& a, const SegmentMap& b) {
-  return a.images == b.images && a.lane_images == b.lane_images && a.SY == b.SY && a.SX == b.SX && a.D == b.D &&
-         a.TH == b.TH && a.TW == b.TW;
-}
-
 /// Reads the slice of list `list`, whose lines are operand `operand`. Null, or what is wrong.
 FILIGREE_INLINE const char* readSlice(const Step& step, int operand, int scalars, int list, int64_t channel,
                                       int64_t channels, Slice* slice) {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { isas, random, run } from './harness.ts';
 import { difference, sampleMaps } from './segment-maps.ts';
-import { fromSegments, layoutOf, type Planes, toSegments } from './segments.ts';
+import { fromByteSegments, fromSegments, layoutOf, type Planes, toByteSegments, toSegments } from './segments.ts';
 import { describeCase, outputSize, type WindowCase, windowCases, windowLayouts, windowParams } from './windows.ts';
 
 /** What a window sees: the values inside the image, and the taps before `end` along each axis. */
@@ -70,6 +70,28 @@ describe.each(isas)('pools over segments on %s', (isa) => {
       }
       const leaky = wanted.map((v) => (v < 0 ? v * Math.fround(0.1) : v));
       expect(difference(runPool('pool.segments.max.f32', -Infinity, {}, 0, 3), leaky, 1e-6)).toBeUndefined();
+    });
+
+    it(`maximum of bytes, ${describeCase(k)}`, () => {
+      const wanted = pooled(x, k, k.size, (values) => Math.floor(Math.max(...values) * 100));
+      const data = Int32Array.from(x.data, (v) => Math.floor(v * 100));
+      for (const signed of [0, 1]) {
+        const offset = signed ? 0 : 100;
+        const params = poolParams(k, signed, 0);
+        const channels = {
+          in_channel: 4,
+          out_channel: 4,
+          in: params.in.withChannels(c + 4).withBorders(params.in.borders),
+        };
+        const out = params.out.withChannels(c + 4);
+        const source = { dims, data: data.map((v) => v + offset) };
+        const lines = toByteSegments(source, channels.in, signed ? -128 : 0, 4);
+        const y = new Uint8Array(out.tiles * Math.ceil((c + 4) / 4) * 64).fill(77);
+        run(isa, 'pool.segments.max.u8', [lines, y], { ...params, ...channels, out, signed }, 3);
+        const bytes = Uint8Array.from(wanted, (v) => (v + offset) & 255);
+        expect(difference(fromByteSegments(y, out, c, 4), bytes)).toBeUndefined();
+        expect(fromByteSegments(y, out, 4, 0).every((v) => v === 77)).toBe(true);
+      }
     });
 
     it(`average, ${describeCase(k)}`, () => {

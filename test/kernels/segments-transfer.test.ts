@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { SegmentLayout } from '../../lib/ir/segments.ts';
 import { isas, random, run } from './harness.ts';
 import { difference, sampleMaps } from './segment-maps.ts';
-import { eachLane, fromSegments, layoutOf, toSegments } from './segments.ts';
+import { eachLane, fromByteSegments, fromSegments, layoutOf, toByteSegments, toSegments } from './segments.ts';
 
 const border = { front: 1, back: 1, top: 2, bottom: 1, left: 1, right: 3 };
 
@@ -85,6 +85,46 @@ describe.each(isas)('segments on %s', (isa) => {
             run(isa, kernel, [wanted, out], { channel, channels, map: layout }, parts);
             expect(difference(out, expected)).toBeUndefined();
           }
+        }
+      }
+    });
+
+    it(`transfers bytes ${label}`, () => {
+      for (const [c, channel, channels] of [
+        [3, 0, 3],
+        [13, 4, 9],
+        [72, 4, 68],
+      ] as const) {
+        const layout = layoutOf([n, c, d, h, w], lanes, { top: 1, left: 2 });
+        const quads = Math.ceil(c / 4);
+        const dims = [n, channels, d, h, w] as const;
+        const planes = random(n * channels * d * h * w, c);
+        const bytes = Uint8Array.from(planes, (v) => (v + 1) * 127.5);
+        const rows = Uint8Array.from(toRows(Float32Array.from(bytes), n, channels));
+        const wanted = toByteSegments(
+          { dims, data: bytes },
+          layout,
+          0,
+          channel,
+          new Uint8Array(layout.tiles * quads * 64).fill(77),
+        );
+        for (const [source, name] of [
+          [bytes, 'planes'],
+          [rows, 'rows'],
+        ] as const) {
+          const lines = new Uint8Array(layout.tiles * quads * 64).fill(77);
+          run(isa, `segments.from_${name}.u8`, [source, lines], { channel, channels, map: layout }, 3);
+          eachLane(layout, (tile, lane, position, interior) => {
+            const first = (tile * quads * 16 + lane) * 4;
+            for (let q = 0; q < quads && !interior; q++) {
+              expect(lines.subarray(first + q * 64, first + q * 64 + 4).every((v) => v === 77)).toBe(true);
+            }
+            if (interior && !position) expect(lines[first + (channel / 4) * 64]).toBe(0);
+          });
+          expect(difference(fromByteSegments(lines, layout, channels, channel), bytes)).toBeUndefined();
+          const out = new Uint8Array(source.length).fill(77);
+          run(isa, `segments.to_${name}.u8`, [wanted, out], { channel, channels, map: layout }, 3);
+          expect(difference(out, source)).toBeUndefined();
         }
       }
     });
