@@ -3,9 +3,9 @@
 import { isBig } from '../ir/dtype.ts';
 import { tensorType } from '../ir/graph.ts';
 import { sizeOf } from '../ir/shape.ts';
-import { fromBigInts, type HostTensor, reshaped, toBigInts } from '../ir/tensor.ts';
+import { type HostTensor, reshaped, toBigInts } from '../ir/tensor.ts';
 import { broadcastDims, zip } from './broadcast.ts';
-import { expectSame, floatKinds, numberKinds, numberSink, numbersOf } from './elements.ts';
+import { bigSink, expectSame, floatKinds, numberKinds, numberSink, numbersOf } from './elements.ts';
 import { lowerBinary, lowerUnary, type UnaryName, type UnaryParameters } from './lower-elementwise.ts';
 import { defineOp, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 import { erf, sigmoid, softplus } from './special-functions.ts';
@@ -102,13 +102,13 @@ function prelu(ctx: ReferenceContext): HostTensor {
     throw ctx.error(`the slope of shape [${raw.dims.join(',')}] does not broadcast to [${x.dims.join(',')}]`);
   }
   if (isBig(x.dtype)) {
-    const out: bigint[] = new Array(sizeOf(dims));
+    const sink = bigSink(x.dtype, x.dims);
     const [a, b] = [
       { values: toBigInts(x), dims: x.dims },
       { values: toBigInts(slope), dims: slope.dims },
     ];
-    zip<bigint, bigint, bigint>(dims, a, b, (v, s) => (v < 0n ? v * s : v), out);
-    return fromBigInts(x.dtype, x.dims, out);
+    zip<bigint, bigint, bigint>(dims, a, b, (v, s) => (v < 0n ? v * s : v), sink.values);
+    return sink.finish();
   }
   const sink = numberSink(x.dtype, x.dims);
   const [a, b] = [

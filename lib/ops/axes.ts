@@ -41,7 +41,11 @@ export function unknownDims(rank: number): null[] {
   return new Array<null>(rank).fill(null);
 }
 
-/** Number of entries of a known 1-D shape input, else undefined. */
+/** No tensor has more axes; larger counts come from broken models. */
+const MAX_RANK = 4096;
+
+/** Number of entries of a known 1-D input that holds a shape or axes, else undefined. */
 export function vectorLength(shape: Shape | undefined): number | undefined {
-  return shape?.length === 1 && typeof shape[0] === 'number' ? shape[0] : undefined;
+  const length = shape?.length === 1 ? shape[0] : undefined;
+  return typeof length === 'number' && length <= MAX_RANK ? length : undefined;
 }

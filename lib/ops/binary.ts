@@ -2,10 +2,20 @@
 
 import { isBig } from '../ir/dtype.ts';
 import { tensorType } from '../ir/graph.ts';
-import { type Dim, type Shape, shapeText, sizeOf } from '../ir/shape.ts';
-import { fromBigInts, type HostTensor, toBigInts } from '../ir/tensor.ts';
+import { type Dim, type Shape, shapeText } from '../ir/shape.ts';
+import { type HostTensor, toBigInts } from '../ir/tensor.ts';
 import { broadcastDims, broadcastInfer, zip } from './broadcast.ts';
-import { bigOf, expectKind, expectSame, isInteger, numberKinds, numberSink, numbersOf, truncated } from './elements.ts';
+import {
+  bigOf,
+  bigSink,
+  expectKind,
+  expectSame,
+  isInteger,
+  numberKinds,
+  numberSink,
+  numbersOf,
+  truncated,
+} from './elements.ts';
 import { lowerBinary, lowerPow } from './lower-elementwise.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 
@@ -67,15 +77,15 @@ export interface Arithmetic {
 export function computeBinary(ctx: ReferenceContext, f: Arithmetic): HostTensor {
   const { a, b, bDims, dims } = binaryOperands(ctx);
   if (isBig(a.dtype)) {
-    const out: bigint[] = new Array(sizeOf(dims));
+    const sink = bigSink(a.dtype, dims);
     zip<bigint, bigint, bigint>(
       dims,
       { values: toBigInts(a), dims: a.dims },
       { values: toBigInts(b), dims: bDims },
       f.big,
-      out,
+      sink.values,
     );
-    return fromBigInts(a.dtype, dims, out);
+    return sink.finish();
   }
   const sink = numberSink(a.dtype, dims);
   const scalar = (isInteger(a.dtype) && f.integer) || f.float;
@@ -165,16 +175,16 @@ function bigPow(ctx: NodeReader, x: bigint, y: bigint, bits: number): bigint {
 function power(ctx: ReferenceContext): HostTensor {
   const { a, b, bDims, dims } = binaryOperands(ctx);
   if (isInteger(a.dtype) && isInteger(b.dtype)) {
-    const out: bigint[] = new Array(sizeOf(dims));
+    const sink = bigSink(a.dtype, dims);
     const pow = (x: bigint, y: bigint) => bigPow(ctx, x, y, 64);
     zip<bigint, bigint, bigint>(
       dims,
       { values: toBigInts(a), dims: a.dims },
       { values: toBigInts(b), dims: bDims },
       pow,
-      out,
+      sink.values,
     );
-    return fromBigInts(a.dtype, dims, out);
+    return sink.finish();
   }
   const [x, y] = [
     { values: numbersOf(a), dims: a.dims },
@@ -186,10 +196,10 @@ function power(ctx: ReferenceContext): HostTensor {
     zip(dims, x, y, isInteger(dtype) ? (p: number, q: number) => truncated(dtype, cPow(p, q)) : cPow, sink.values);
     return sink.finish();
   }
-  const out: bigint[] = new Array(sizeOf(dims));
+  const sink = bigSink(a.dtype, dims);
   const { dtype } = a;
-  zip<number, number, bigint>(dims, x, y, (p, q) => bigOf(cPow(p, q), dtype), out);
-  return fromBigInts(a.dtype, dims, out);
+  zip<number, number, bigint>(dims, x, y, (p, q) => bigOf(cPow(p, q), dtype), sink.values);
+  return sink.finish();
 }
 
 export const binaryOps: readonly OpDefinition[] = [

@@ -48,7 +48,7 @@ export function concatenate(ctx: NodeReader, parts: readonly HostTensor[], axis:
     if (part.dtype !== parts[0].dtype) throw ctx.error(`cannot join ${parts[0].dtype} and ${part.dtype}`);
     const from = unpacked(part);
     const run = sizeBetween(part.dims, axis, dims.length);
-    for (let i = 0; i < outer; i++) out.copy(from, i * run, at + i * stride, run);
+    for (let i = 0; i < outer && run > 0; i++) out.copy(from, i * run, at + i * stride, run);
     at += run;
   }
   return out.tensor();

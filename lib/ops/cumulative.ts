@@ -3,8 +3,8 @@
 import { dtypeInfo, isBig } from '../ir/dtype.ts';
 import { tensorType } from '../ir/graph.ts';
 import { sizeBetween, sizeOf } from '../ir/shape.ts';
-import { fromBigInts, type HostTensor, toBigInts } from '../ir/tensor.ts';
-import { expectKind, isInteger, numberKinds, numberSink, numbersOf } from './elements.ts';
+import { type HostTensor, toBigInts } from '../ir/tensor.ts';
+import { bigSink, expectKind, isInteger, numberKinds, numberSink, numbersOf } from './elements.ts';
 import { defineOp, normalizeAxis, type OpDefinition, type ReferenceContext } from './op.ts';
 
 /** Runs along one axis: `out[i]` is `step` over the elements up to i, or before it when exclusive. */
@@ -46,9 +46,11 @@ function cumulative(
     const x = ctx.tensor(0);
     // 32-bit sums and products too may leave what doubles hold exactly, before they wrap.
     if (isBig(x.dtype) || (isInteger(x.dtype) && dtypeInfo(x.dtype).bits === 32)) {
-      const out: bigint[] = new Array(sizeOf(x.dims));
-      scan<bigint>(ctx, x.dims, toBigInts(x), out, BigInt(start), (held, v) => BigInt.asIntN(65, bigStep(held, v)));
-      return fromBigInts(x.dtype, x.dims, out);
+      const sink = bigSink(x.dtype, x.dims);
+      scan<bigint>(ctx, x.dims, toBigInts(x), sink.values, BigInt(start), (held, v) =>
+        BigInt.asIntN(65, bigStep(held, v)),
+      );
+      return sink.finish();
     }
     const sink = numberSink(x.dtype, x.dims);
     scan<number>(ctx, x.dims, numbersOf(x), sink.values, start, step);

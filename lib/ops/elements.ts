@@ -31,17 +31,25 @@ export function numberSink(dtype: DType, dims: readonly number[]): NumberSink {
     return { values: values as Float32Array, finish: () => tensor(dtype, dims, values) };
   }
   const values = allocate('float64', count) as Float64Array;
-  if (isBig(dtype))
-    return {
-      values,
-      finish: () =>
-        fromBigInts(
-          dtype,
-          dims,
-          Array.from(values, (v) => bigOf(v, dtype)),
-        ),
-    };
-  return { values, finish: () => fromNumbers(dtype, dims, values) };
+  if (!isBig(dtype)) return { values, finish: () => fromNumbers(dtype, dims, values) };
+  const finish = (): HostTensor => {
+    const sink = bigSink(dtype, dims);
+    for (let i = 0; i < count; i++) sink.values[i] = bigOf(values[i], dtype);
+    return sink.finish();
+  };
+  return { values, finish };
+}
+
+/** A place for exact integer results, like {@link NumberSink}. */
+export interface BigSink {
+  readonly values: BigInt64Array | BigUint64Array;
+  finish(): HostTensor;
+}
+
+/** Integer results of type `dtype`, each wrapped modulo 2^64 when stored, and to the type's width at the end. */
+export function bigSink(dtype: DType, dims: readonly number[]): BigSink {
+  const values = allocate(dtype === 'uint64' ? dtype : 'int64', sizeOf(dims)) as BigInt64Array;
+  return { values, finish: () => (isBig(dtype) ? tensor(dtype, dims, values) : fromBigInts(dtype, dims, values)) };
 }
 
 /** The integer part of a number as a bigint; NaN and what is out of range become the least value, as on x86. */

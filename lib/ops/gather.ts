@@ -37,7 +37,7 @@ export function gathered(ctx: NodeReader, data: HostTensor, indices: HostTensor,
   const out = new Assembly(data.dtype, dims);
   const from = unpacked(data);
   let at = 0;
-  for (let o = 0; o < outer; o++) {
+  for (let o = 0; o < outer && inner * picks.length > 0; o++) {
     for (const pick of picks) {
       out.copy(from, (o * dim + pick) * inner, at, inner);
       at += inner;

@@ -3,7 +3,7 @@
 import { tensorType } from '../ir/graph.ts';
 import type { Dim, Shape } from '../ir/shape.ts';
 import { sizeOf } from '../ir/shape.ts';
-import { checkAllocatable, fromNumbers, type HostTensor } from '../ir/tensor.ts';
+import { allocate, checkAllocatable, fromNumbers, type HostTensor } from '../ir/tensor.ts';
 import { normalizeAxes } from './axes.ts';
 import { mapAxes } from './movement.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
@@ -54,7 +54,7 @@ function padMap(ctx: NodeReader, mode: Mode, dim: number, amount: Amount): Float
   if (mode !== 'constant' && n <= 0 && size > 0) {
     throw ctx.error(`mode "${mode}" cannot pad an axis that has no elements`);
   }
-  const map = new Float64Array(size);
+  const map = allocate('float64', size) as Float64Array;
   for (let i = 0; i < size; i++) {
     const at = i - Math.max(before, 0);
     map[i] = at >= 0 && at < n ? at + low : outside(mode, at, n, low);
@@ -131,7 +131,8 @@ function centerCropPad(ctx: ReferenceContext): HostTensor {
   const maps = dims.map((size, i) => {
     const dim = x.dims[i];
     const shift = size < dim ? Math.floor((dim - size) / 2) : -Math.floor((size - dim) / 2);
-    return Float64Array.from({ length: size }, (_, k) => (k + shift >= 0 && k + shift < dim ? k + shift : -1));
+    const map = allocate('float64', size) as Float64Array;
+    return map.map((_, k) => (k + shift >= 0 && k + shift < dim ? k + shift : -1));
   });
   return mapAxes(x, maps);
 }

@@ -14,7 +14,8 @@ import {
   type OpDefinition,
   type ReferenceContext,
 } from './op.ts';
-import { rangeOf, rounder, roundHalfEven } from './saturate.ts';
+import { rangeOf, rounder } from './saturate.ts';
+import { roundHalfEven } from './special-functions.ts';
 
 /** Types of quantized values. */
 const quantized: readonly DType[] = [

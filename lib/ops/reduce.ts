@@ -3,10 +3,10 @@
 import { type DType, dtypeInfo, isBig } from '../ir/dtype.ts';
 import { tensorType } from '../ir/graph.ts';
 import { type Dim, type Shape, sizeOf, stridesOf } from '../ir/shape.ts';
-import { fromBigInts, type HostTensor, reshaped, toBigInts } from '../ir/tensor.ts';
+import { allocate, type HostTensor, reshaped, toBigInts } from '../ir/tensor.ts';
 import { inferIntegers, normalizeAxes, readIntegers, unknownDims } from './axes.ts';
 import { forEachRow } from './broadcast.ts';
-import { expectKind, isInteger, numberKinds, numberSink, numbersOf } from './elements.ts';
+import { bigSink, expectKind, isInteger, numberKinds, numberSink, numbersOf } from './elements.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition } from './op.ts';
 
 /** Sorted axes to reduce; all of them where none are given, unless the node says that means none. */
@@ -96,7 +96,7 @@ const bigMinimum = (held: bigint, x: bigint): bigint => {
 
 function foldNumbers(x: HostTensor, axes: readonly number[], dims: readonly number[], f: NumberFold): HostTensor {
   const values = numbersOf(x);
-  const held = new Float64Array(sizeOf(dims)).fill(f.start(x.dtype));
+  const held = (allocate('float64', sizeOf(dims)) as Float64Array).fill(f.start(x.dtype));
   const { step: fold } = f;
   forEachReduced(x.dims, axes, (from, count, into, step) => {
     if (step !== 0) {
@@ -115,20 +115,21 @@ function foldNumbers(x: HostTensor, axes: readonly number[], dims: readonly numb
 
 function foldBig(x: HostTensor, axes: readonly number[], dims: readonly number[], f: BigFold): HostTensor {
   const values = toBigInts(x);
-  const held = new Array<bigint>(sizeOf(dims)).fill(f.start(x.dtype));
+  const sink = bigSink(x.dtype, dims);
+  const held = sink.values.fill(f.start(x.dtype));
   forEachReduced(x.dims, axes, (from, count, into, step) => {
-    for (let i = 0; i < count; i++)
-      held[into + i * step] = BigInt.asIntN(65, f.step(held[into + i * step], values[from + i]));
+    for (let i = 0; i < count; i++) held[into + i * step] = f.step(held[into + i * step], values[from + i]);
   });
   const count = BigInt(sizeOf(axes.map((axis) => x.dims[axis])));
   const { last } = f;
-  return fromBigInts(x.dtype, dims, last ? held.map((v) => last(v, count)) : held);
+  for (let i = 0; last && i < held.length; i++) held[i] = last(held[i], count);
+  return sink.finish();
 }
 
 /** log(sum(exp(x))), with the maximum taken out so that nothing overflows. */
 function logSumExp(x: HostTensor, axes: readonly number[], dims: readonly number[]): HostTensor {
   const values = numbersOf(x);
-  const top = new Float64Array(sizeOf(dims)).fill(Number.NEGATIVE_INFINITY);
+  const top = (allocate('float64', sizeOf(dims)) as Float64Array).fill(Number.NEGATIVE_INFINITY);
   const sums = new Float64Array(top.length);
   forEachReduced(x.dims, axes, (from, count, into, step) => {
     for (let i = 0; i < count; i++) top[into + i * step] = Math.max(top[into + i * step], values[from + i]);

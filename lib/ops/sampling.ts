@@ -8,7 +8,8 @@ import { doubles, expectKind, floatKinds, numbersOf } from './elements.ts';
 import { withExtraElement } from './extra-element.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 import { cubicFilter, type Filter, linearFilter } from './resize-axis.ts';
-import { roundHalfEven, saturated } from './saturate.ts';
+import { saturated } from './saturate.ts';
+import { roundHalfEven } from './special-functions.ts';
 
 type Padding = 'zeros' | 'border' | 'reflection';
 

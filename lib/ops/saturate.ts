@@ -2,6 +2,7 @@
 
 import { type DType, dtypeInfo } from '../ir/dtype.ts';
 import { floatDecoder, floatEncoder } from '../ir/float.ts';
+import { roundHalfEven } from './special-functions.ts';
 
 /** Least and largest number of an integer type that a double can hold; infinite for floats. */
 export function rangeOf(dtype: DType): readonly [number, number] {
@@ -10,14 +11,6 @@ export function rangeOf(dtype: DType): readonly [number, number] {
   if (kind === 'uint') return [0, bits === 64 ? 2 ** 64 - 2048 : 2 ** bits - 1];
   if (kind === 'int') return [-(2 ** (bits - 1)), bits === 64 ? 2 ** 63 - 1024 : 2 ** (bits - 1) - 1];
   return [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY];
-}
-
-/** The nearest integer, halves to even. */
-export function roundHalfEven(x: number): number {
-  const floor = Math.floor(x);
-  const rest = x - floor;
-  if (rest !== 0.5) return rest < 0.5 ? floor : floor + 1;
-  return floor % 2 === 0 ? floor : floor + 1;
 }
 
 /** Values of an integer type rounded and clamped (NaN becomes 0); other types are left alone. Changes `values`. */

@@ -116,7 +116,7 @@ function tensorScatter(ctx: ReferenceContext): HostTensor {
   const inner = sizeOf(dims.slice(axis + 1));
   const out = new Assembly(cache.dtype, dims, cache);
   const from = unpacked(update);
-  for (let o = 0; o < outer; o++) {
+  for (let o = 0; o < outer && inner * length > 0; o++) {
     const start = starts[Math.floor((o * dims[0]) / outer)];
     for (let s = 0; s < length; s++) {
       out.copy(from, (o * length + s) * inner, (o * longest + ((start + s) % longest)) * inner, inner);

@@ -35,7 +35,7 @@ function forEachLine(
 ): void {
   const count = dims[axis];
   const stride = sizeBetween(dims, axis + 1, dims.length);
-  const outer = sizeBetween(dims, 0, axis);
+  const outer = sizeOf(dims) === 0 ? 0 : sizeBetween(dims, 0, axis);
   for (let o = 0; o < outer; o++) {
     for (let k = 0; k < stride; k++) visit(o * stride + k, o * count * stride + k, count, stride);
   }

@@ -79,8 +79,12 @@ function emptyType(ctx: NodeReader): DType {
   return dtype;
 }
 
+/** An axis of an empty tensor may have any size; sequences are held item by item. */
+const MAX_PARTS = 2 ** 24;
+
 /** Lengths of the parts that SplitToSequence cuts an axis of `dim` into. */
 function partLengths(ctx: ReferenceContext, dim: number): number[] {
+  if (dim > MAX_PARTS) throw ctx.error(`a size of ${dim} is too large for a sequence`);
   const split = ctx.optional(1);
   if (!split) return new Array<number>(dim).fill(1);
   const lengths = ctx.integers(1);

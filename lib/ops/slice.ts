@@ -166,7 +166,7 @@ function reverseSequence(ctx: ReferenceContext): HostTensor {
   const block = sizeOf(x.dims.slice(2));
   const out = new Assembly(x.dtype, x.dims);
   const from = unpacked(x);
-  for (let b = 0; b < batch; b++) {
+  for (let b = 0; b < batch && block > 0; b++) {
     for (let s = 0; s < time; s++) {
       const source = s < lengths[b] ? lengths[b] - 1 - s : s;
       const base = b * strides[batchAxis];
@@ -186,7 +186,7 @@ function trilu(ctx: ReferenceContext): HostTensor {
   const matrices = sizeOf(x.dims.slice(0, rank - 2));
   const out = new Assembly(x.dtype, x.dims);
   const from = unpacked(x);
-  for (let row = 0; row < matrices * rows; row++) {
+  for (let row = 0; row < matrices * rows && columns > 0; row++) {
     const diagonal = (row % rows) + k;
     const start = upper ? clamp(diagonal, 0, columns) : 0;
     const end = upper ? columns : clamp(diagonal + 1, 0, columns);

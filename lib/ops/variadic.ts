@@ -3,9 +3,9 @@
 import { isBig } from '../ir/dtype.ts';
 import { tensorType } from '../ir/graph.ts';
 import { sizeOf } from '../ir/shape.ts';
-import { fromBigInts, type HostTensor, toBigInts } from '../ir/tensor.ts';
+import { allocate, type HostTensor, toBigInts } from '../ir/tensor.ts';
 import { broadcastDims, broadcastInfer, zip } from './broadcast.ts';
-import { expectSame, numberKinds, numberSink, numbersOf } from './elements.ts';
+import { bigSink, expectSame, numberKinds, numberSink, numbersOf } from './elements.ts';
 import { lowerVariadic } from './lower-elementwise.ts';
 import { defineOp, type OpDefinition, type ReferenceContext } from './op.ts';
 
@@ -24,11 +24,15 @@ function fold(ctx: ReferenceContext, f: Fold): HostTensor {
     inputs.map((t) => t.dims),
   );
   if (isBig(dtype)) {
-    let held: bigint[] | undefined;
-    for (const t of inputs) held = foldBig(dims, held, t, f);
-    return fromBigInts(dtype, dims, held as bigint[]);
+    const sink = bigSink(dtype, dims);
+    const held = { values: sink.values, dims };
+    inputs.forEach((t, k) => {
+      const step = k === 0 ? (_: bigint, y: bigint) => y : f.big;
+      zip<bigint, bigint, bigint>(dims, held, { values: toBigInts(t), dims: t.dims }, step, sink.values);
+    });
+    return sink.finish();
   }
-  const held = new Float64Array(sizeOf(dims));
+  const held = allocate('float64', sizeOf(dims)) as Float64Array;
   const accumulator = { values: held, dims };
   inputs.forEach((t, k) => {
     const step = k === 0 ? (_: number, y: number) => y : f.step;
@@ -38,13 +42,6 @@ function fold(ctx: ReferenceContext, f: Fold): HostTensor {
   const { last } = f;
   for (let i = 0; i < held.length; i++) sink.values[i] = last ? last(held[i], inputs.length) : held[i];
   return sink.finish();
-}
-
-function foldBig(dims: readonly number[], held: bigint[] | undefined, t: HostTensor, f: Fold): bigint[] {
-  const out = held ?? new Array<bigint>(sizeOf(dims)).fill(0n);
-  const step = held ? f.big : (_: bigint, y: bigint) => y;
-  zip<bigint, bigint, bigint>(dims, { values: out, dims }, { values: toBigInts(t), dims: t.dims }, step, out);
-  return out;
 }
 
 function variadic(name: string, since: readonly number[], f: Fold, lower: OpDefinition['lower']): OpDefinition {
