@@ -4,6 +4,10 @@ import type { DType } from './dtype.ts';
 
 const f32 = new Float32Array(1);
 const u32 = new Uint32Array(f32.buffer);
+const f64 = new Float64Array(1);
+const f64Words = new Uint32Array(f64.buffer);
+/** Which half of a double holds its exponent: 1 on little-endian machines. */
+const HIGH = new Uint8Array(Uint16Array.of(1).buffer)[0];
 
 /** Geometry of a small float: exponent and mantissa bits, bias, and which special values it has. */
 interface SmallFloat {
@@ -37,20 +41,11 @@ function decodeBits(bits: number, format: SmallFloat): number {
   return sign * (1 + m / (1 << mantissa)) * 2 ** (e - bias);
 }
 
-/** Largest finite magnitude of a format. */
-function largest({ exponent, mantissa, bias, special }: SmallFloat): number {
-  const top = (1 << exponent) - 1;
-  if (special === 'ieee') return (2 - 2 ** -mantissa) * 2 ** (top - 1 - bias);
-  if (special === 'fn') return (2 - 2 * 2 ** -mantissa) * 2 ** (top - bias);
-  return (2 - 2 ** -mantissa) * 2 ** (top - bias);
-}
-
-function roundEven(x: number): number {
-  const floor = Math.floor(x);
-  const rest = x - floor;
-  if (rest < 0.5) return floor;
-  if (rest > 0.5) return floor + 1;
-  return floor % 2 === 0 ? floor : floor + 1;
+/** 2^n for n of a normal double. */
+function powerOfTwo(n: number): number {
+  f64Words[HIGH] = (n + 1023) << 20;
+  f64Words[1 - HIGH] = 0;
+  return f64[0];
 }
 
 function encodeBits(value: number, format: SmallFloat, saturate: boolean): number {
@@ -62,20 +57,16 @@ function encodeBits(value: number, format: SmallFloat, saturate: boolean): numbe
   if (Number.isNaN(value)) return nan;
   const sign = value < 0 || Object.is(value, -0) ? signBit : 0;
   const magnitude = Math.abs(value);
-  const max = largest(format);
   const maxBits = special === 'ieee' ? (top << mantissa) - 1 : special === 'fn' ? signBit - 2 : signBit - 1;
   const infinite = special === 'ieee' ? sign | (top << mantissa) : nan === signBit ? nan : sign | nan;
   if (magnitude === Number.POSITIVE_INFINITY) return saturate ? sign | maxBits : infinite;
-  if (magnitude === 0) return special === 'fnuz' ? 0 : sign;
-  const e = Math.max(Math.floor(Math.log2(magnitude)), 1 - bias);
-  // log2 may be off by one next to a power of two.
-  const exact = magnitude < 2 ** e && e > 1 - bias ? e - 1 : magnitude >= 2 ** (e + 1) ? e + 1 : e;
-  const steps = roundEven(magnitude / 2 ** (exact - mantissa));
-  const rounded = steps * 2 ** (exact - mantissa);
-  if (rounded > max) return saturate ? sign | maxBits : infinite;
-  const carried = steps === 2 ** (mantissa + 1) ? exact + 1 : exact;
-  const scaled = carried === exact ? steps : steps / 2;
-  const bits = scaled < 2 ** mantissa ? scaled : ((carried + bias) << mantissa) | (scaled - 2 ** mantissa);
+  f64[0] = magnitude;
+  const exact = Math.max((f64Words[HIGH] >>> 20) - 1023, 1 - bias);
+  // Adding and taking away 2^52 rounds to an integer, to even; a carry runs into the exponent as it should.
+  const steps = magnitude * powerOfTwo(mantissa - exact) + 2 ** 52 - 2 ** 52;
+  const first = 2 ** mantissa;
+  const bits = steps < first ? steps : ((exact + bias) << mantissa) + (steps - first);
+  if (bits > maxBits) return saturate ? sign | maxBits : infinite;
   if (bits === 0 && special === 'fnuz') return 0;
   return sign | bits;
 }

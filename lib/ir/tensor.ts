@@ -127,6 +127,12 @@ export function packed(dtype: DType, dims: readonly number[], entries: Storage):
   return tensor(dtype, dims, out);
 }
 
+/** `out[i] = f(values[i])`: a plain loop, which engines run many times faster than the iteration of `from`. */
+export function mapInto<A, B, T extends { [i: number]: B }>(out: T, values: ArrayLike<A>, f: (value: A) => B): T {
+  for (let i = 0; i < values.length; i++) out[i] = f(values[i]);
+  return out;
+}
+
 /**
  * The elements as JavaScript numbers: exact for every type but 64-bit integers beyond 2^53, which are rounded.
  * Complex numbers give two entries an element. Not for strings.
@@ -134,22 +140,23 @@ export function packed(dtype: DType, dims: readonly number[], entries: Storage):
 export function toNumbers(t: HostTensor): Float64Array {
   if (t.dtype === 'float64' || t.dtype === 'complex128') return t.data as Float64Array;
   const entries = unpacked(t);
-  if (t.dtype === 'float4e2m1') return Float64Array.from(entries as Uint8Array, float4e2m1ToNumber);
-  const decode = floatDecoder(t.dtype);
-  if (decode) return Float64Array.from(entries as Uint8Array, decode);
-  if (isBig(t.dtype)) return Float64Array.from(entries as unknown as ArrayLike<number>, Number);
-  return Float64Array.from(entries as Float32Array);
+  const decode = t.dtype === 'float4e2m1' ? float4e2m1ToNumber : floatDecoder(t.dtype);
+  if (decode) return mapInto(new Float64Array(entries.length), entries as Uint8Array, decode);
+  if (isBig(t.dtype)) return mapInto(new Float64Array(entries.length), entries as BigInt64Array, Number);
+  return new Float64Array(entries as Float32Array);
 }
 
 /** The elements as bigint; for integer and bool types. */
 export function toBigInts(t: HostTensor): BigInt64Array | BigUint64Array | bigint[] {
   if (isBig(t.dtype)) return t.data as BigInt64Array;
-  return Array.from(unpacked(t) as Uint8Array, BigInt);
+  const entries = unpacked(t) as Uint8Array;
+  return mapInto(new Array<bigint>(entries.length), entries, BigInt);
 }
 
 /** The elements of an integer tensor as plain numbers, for sizes, axes and indices. */
 export function toIntegers(t: HostTensor): number[] {
-  return Array.from(unpacked(t) as ArrayLike<number | bigint>, Number);
+  const entries = unpacked(t) as ArrayLike<number | bigint>;
+  return mapInto(new Array<number>(entries.length), entries, Number);
 }
 
 /**
@@ -157,20 +164,21 @@ export function toIntegers(t: HostTensor): number[] {
  * conversion of an in-range value (callers saturate where the operator says so).
  */
 export function fromNumbers(dtype: DType, dims: readonly number[], values: ArrayLike<number>): HostTensor {
-  if (dtype === 'float64' || dtype === 'complex128') return tensor(dtype, dims, Float64Array.from(values));
+  if (dtype === 'float64' || dtype === 'complex128') return tensor(dtype, dims, new Float64Array(values));
   const entries = entriesOf(dtype, values);
   return packed(dtype, dims, entries);
 }
 
 function entriesOf(dtype: DType, values: ArrayLike<number>): NumericStorage {
-  if (dtype === 'float4e2m1') return Uint8Array.from(values, numberToFloat4e2m1);
-  const encode = floatEncoder(dtype);
+  const count = values.length;
+  const encode = dtype === 'float4e2m1' ? numberToFloat4e2m1 : floatEncoder(dtype);
   const { storage, bits, kind } = dtypeInfo(dtype);
-  if (encode) return bits === 8 ? Uint8Array.from(values, encode) : Uint16Array.from(values, encode);
-  if (dtype === 'int64') return BigInt64Array.from(Array.from(values, (v) => BigInt(Math.trunc(v))));
-  if (dtype === 'uint64') return BigUint64Array.from(Array.from(values, (v) => BigInt(Math.trunc(v))));
-  if (bits < 8) return (kind === 'int' ? Int8Array : Uint8Array).from(values);
-  return (storage as unknown as typeof Float32Array).from(values);
+  if (encode) return mapInto(bits === 16 ? new Uint16Array(count) : new Uint8Array(count), values, encode);
+  const toBigInt = (v: number): bigint => BigInt(Math.trunc(v));
+  if (dtype === 'int64') return mapInto(new BigInt64Array(count), values, toBigInt);
+  if (dtype === 'uint64') return mapInto(new BigUint64Array(count), values, toBigInt);
+  if (bits < 8) return new (kind === 'int' ? Int8Array : Uint8Array)(values);
+  return new (storage as unknown as typeof Float32Array)(values);
 }
 
 /** A tensor of 64-bit or smaller integers from bigints, wrapped to the width of the type. */
@@ -178,11 +186,8 @@ export function fromBigInts(dtype: DType, dims: readonly number[], values: Array
   if (dtype === 'int64') return tensor(dtype, dims, BigInt64Array.from(values as bigint[]));
   if (dtype === 'uint64') return tensor(dtype, dims, BigUint64Array.from(values as bigint[]));
   const { bits } = dtypeInfo(dtype);
-  return fromNumbers(
-    dtype,
-    dims,
-    Array.from(values, (v) => Number(BigInt.asIntN(Math.max(bits, 2), v))),
-  );
+  const wrap = (v: bigint): number => Number(BigInt.asIntN(bits, v));
+  return fromNumbers(dtype, dims, mapInto(new Float64Array(values.length), values, wrap));
 }
 
 /** A copy of the storage entries of one tensor under new dimensions of the same size. */

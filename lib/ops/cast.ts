@@ -13,7 +13,7 @@ import {
 import { floatEncoder, numberToFloat8e8m0, type RoundMode } from '../ir/float.ts';
 import { tensorType } from '../ir/graph.ts';
 import { sizeOf } from '../ir/shape.ts';
-import { allocate, fromBigInts, fromNumbers, type HostTensor, tensor, toBigInts } from '../ir/tensor.ts';
+import { allocate, fromBigInts, fromNumbers, type HostTensor, mapInto, tensor, toBigInts } from '../ir/tensor.ts';
 import { floatText, parseFloatText, parseIntegerText } from './cast-strings.ts';
 import { bigOf, numbersOf, truncated } from './elements.ts';
 import { lowerCast } from './lower-elementwise.ts';
@@ -70,23 +70,23 @@ function numbersTo(x: ArrayLike<number>, dims: readonly number[], dtype: DType, 
     return fromNumbers(
       dtype,
       dims,
-      Uint8Array.from(x, (v) => Number(v !== 0)),
+      mapInto(new Uint8Array(count), x, (v) => Number(v !== 0)),
     );
   if (kind === 'int' || kind === 'uint')
     return fromNumbers(
       dtype,
       dims,
-      Float64Array.from(x, (v) => truncated(dtype, v)),
+      mapInto(new Float64Array(count), x, (v) => truncated(dtype, v)),
     );
   if (dtype === 'float8e8m0') {
     return tensor(
       dtype,
       dims,
-      Uint8Array.from(x, (v) => numberToFloat8e8m0(v, rounding.mode, rounding.saturate)),
+      mapInto(new Uint8Array(count), x, (v) => numberToFloat8e8m0(v, rounding.mode, rounding.saturate)),
     );
   }
   const encode = bits === 8 ? floatEncoder(dtype, rounding.saturate) : undefined;
-  return encode ? tensor(dtype, dims, Uint8Array.from(x, encode)) : fromNumbers(dtype, dims, x);
+  return encode ? tensor(dtype, dims, mapInto(new Uint8Array(count), x, encode)) : fromNumbers(dtype, dims, x);
 }
 
 function stringsTo(ctx: NodeReader, t: HostTensor, dtype: DType, rounding: Rounding): HostTensor {
@@ -119,15 +119,16 @@ export function castTensor(ctx: NodeReader, t: HostTensor, dtype: DType, roundin
   if (dtype === 'string') return toStrings(t);
   if (!isBig(t.dtype)) return numbersTo(numbersOf(t), t.dims, dtype, rounding);
   const values = toBigInts(t);
+  const count = values.length;
   if (dtype === 'bool')
     return fromNumbers(
       dtype,
       t.dims,
-      Uint8Array.from(values as bigint[], (v) => Number(v !== 0n)),
+      mapInto(new Uint8Array(count), values as bigint[], (v) => Number(v !== 0n)),
     );
   if (kinds[1] !== 'float') return fromBigInts(dtype, t.dims, values);
   return numbersTo(
-    Float64Array.from(values as bigint[], dtype === 'float64' ? Number : bigToFloat32),
+    mapInto(new Float64Array(count), values as bigint[], dtype === 'float64' ? Number : bigToFloat32),
     t.dims,
     dtype,
     rounding,

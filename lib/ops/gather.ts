@@ -3,6 +3,7 @@
 import { tensorType } from '../ir/graph.ts';
 import { type Dim, type Shape, shapeText, sizeBetween, sizeOf, stridesOf } from '../ir/shape.ts';
 import { type HostTensor, reshaped, toIntegers, toNumbers, unpacked } from '../ir/tensor.ts';
+import { forEachRow } from './broadcast.ts';
 import { Assembly } from './movement.ts';
 import {
   defineOp,
@@ -56,15 +57,15 @@ export function elementOffsets(ctx: NodeReader, data: HostTensor, indices: HostT
   if (!fits)
     throw ctx.error(`indices ${shapeText(indices.dims)} do not fit data ${shapeText(data.dims)} on axis ${axis}`);
   const picks = toIntegers(indices);
+  const dim = data.dims[axis];
   const strides = stridesOf(data.dims);
-  const index = new Array<number>(data.dims.length).fill(0);
+  const along = strides[axis];
+  strides[axis] = 0;
   const offsets = new Float64Array(picks.length);
-  for (let i = 0; i < picks.length; i++) {
-    let offset = checkedIndex(ctx, picks[i], data.dims[axis]) * strides[axis];
-    for (let k = 0; k < index.length; k++) if (k !== axis) offset += index[k] * strides[k];
-    offsets[i] = offset;
-    for (let k = index.length - 1; k >= 0 && ++index[k] === indices.dims[k]; k--) index[k] = 0;
-  }
+  forEachRow(indices.dims, [strides], (at, count, [offset], [step]) => {
+    for (let i = at; i < at + count; i++)
+      offsets[i] = offset + (i - at) * step + checkedIndex(ctx, picks[i], dim) * along;
+  });
   return offsets;
 }
 
