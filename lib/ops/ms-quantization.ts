@@ -4,7 +4,8 @@ import type { DType } from '../ir/dtype.ts';
 import { shapeText } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, toNumbers } from '../ir/tensor.ts';
 import type { NodeReader, ReferenceContext } from './op.ts';
-import { rangeOf, roundHalfEven } from './saturate.ts';
+import { rangeOf } from './saturate.ts';
+import { roundHalfEven } from './special-functions.ts';
 
 /** A scale and a zero point for a whole tensor. */
 export interface Linear {
