@@ -6,7 +6,15 @@ import { type HostTensor, type HostValue, reshaped, tensor, toNumbers } from '..
 import { mergeTypes, withoutShape } from './body-types.ts';
 import { concatenate } from './concat.ts';
 import { zerosForOutput } from './control-outputs.ts';
-import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
+import {
+  type BodyRuns,
+  defineOp,
+  type InferContext,
+  type NodeReader,
+  type OpDefinition,
+  type ReferenceContext,
+  runBodies,
+} from './op.ts';
 
 /** The truth of a one-element bool tensor. */
 function truth(ctx: NodeReader, value: HostValue, what: string): boolean {
@@ -32,6 +40,11 @@ function inferIf(ctx: InferContext): (ValueType | undefined)[] {
     const other = branches[1].outputs[i]?.type;
     return type && other && mergeTypes(type, other);
   });
+}
+
+function* branch(ctx: ReferenceContext): BodyRuns {
+  const taken = truth(ctx, ctx.value(0), 'the condition');
+  return yield { graph: ctx.graph(taken ? 'then_branch' : 'else_branch'), feeds: [] };
 }
 
 /** Number of loop-carried values: what the node has beside trip count and condition. */
@@ -64,7 +77,7 @@ function tripLimit(ctx: ReferenceContext): number {
   return limit[0];
 }
 
-function loop(ctx: ReferenceContext): HostValue[] {
+function* loop(ctx: ReferenceContext): BodyRuns {
   const body = ctx.graph('body');
   const count = carriedCount(ctx, body);
   const limit = tripLimit(ctx);
@@ -72,11 +85,8 @@ function loop(ctx: ReferenceContext): HostValue[] {
   let carried = Array.from({ length: count }, (_, i) => ctx.value(i + 2));
   const scans: HostTensor[][] = body.outputs.slice(count + 1).map(() => []);
   for (let turn = 0; turn < limit && goesOn; turn++) {
-    const results = ctx.runGraph(body, [
-      tensor('int64', [], BigInt64Array.of(BigInt(turn))),
-      tensor('bool', [], Uint8Array.of(1)),
-      ...carried,
-    ]);
+    const number = tensor('int64', [], BigInt64Array.of(BigInt(turn)));
+    const results = yield { graph: body, feeds: [number, tensor('bool', [], Uint8Array.of(1)), ...carried] };
     goesOn = truth(ctx, results[0], "the body's condition");
     carried = results.slice(1, count + 1);
     scans.forEach((list, i) => {
@@ -102,10 +112,8 @@ export const controlOps: readonly OpDefinition[] = [
     attributes: { then_branch: 'graph', else_branch: 'graph' },
     traits: ['control'],
     infer: inferIf,
-    reference: (ctx) => {
-      const taken = truth(ctx, ctx.value(0), 'the condition');
-      return ctx.runGraph(ctx.graph(taken ? 'then_branch' : 'else_branch'), []);
-    },
+    reference: (ctx) => runBodies(ctx, branch(ctx)),
+    turns: branch,
   }),
   defineOp({
     name: 'Loop',
@@ -119,6 +127,7 @@ export const controlOps: readonly OpDefinition[] = [
       return [tensorType('int64', []), tensorType('bool', []), ...carried];
     },
     infer: inferLoop,
-    reference: (ctx) => loop(ctx),
+    reference: (ctx) => runBodies(ctx, loop(ctx)),
+    turns: loop,
   }),
 ];

@@ -4,7 +4,7 @@ import { InternalError, RunError } from '../errors.ts';
 import { type Graph, type Node, nodeText, type Value } from '../ir/graph.ts';
 import { type HostTensor, type HostValue, toIntegers } from '../ir/tensor.ts';
 import { findOp } from './index.ts';
-import { NodeAccess, type ReferenceContext } from './op.ts';
+import { type BodyRuns, NodeAccess, type ReferenceContext } from './op.ts';
 
 /** How a reference runs its bodies; the runtime passes one that runs natively. */
 export type GraphRunner = (graph: Graph, feeds: readonly HostValue[], outer: Bindings) => HostValue[];
@@ -45,6 +45,14 @@ class ReferenceAccess extends NodeAccess implements ReferenceContext {
   runGraph(graph: Graph, feeds: readonly HostValue[]): HostValue[] {
     return this.#run(graph, feeds);
   }
+}
+
+/** The turns of a control-flow node, for a caller that runs the bodies itself; undefined for any other node. */
+export function startTurns(node: Node, inputs: readonly (HostValue | null)[]): BodyRuns | undefined {
+  const run = (): never => {
+    throw new InternalError(`${nodeText(node)} ran a body outside its turns`);
+  };
+  return findOp(node.domain, node.op)?.turns?.(new ReferenceAccess(node, inputs, run));
 }
 
 /** Runs one node on its reference. `outer` holds what its bodies capture. */

@@ -87,6 +87,23 @@ export interface ReferenceContext extends NodeReader {
   runGraph(graph: Graph, feeds: readonly HostValue[]): HostValue[];
 }
 
+/** A run of a body that an operator asks for. */
+export interface BodyRun {
+  readonly graph: Graph;
+  /** In the order of the body's inputs. */
+  readonly feeds: readonly HostValue[];
+}
+
+/** An operator with bodies at work: asks for one run after the other, is answered with its outputs, gives its own. */
+export type BodyRuns = Generator<BodyRun, HostValue[], HostValue[]>;
+
+/** Does all the runs at once. */
+export function runBodies(ctx: ReferenceContext, runs: BodyRuns): HostValue[] {
+  let step = runs.next();
+  while (!step.done) step = runs.next(ctx.runGraph(step.value.graph, step.value.feeds));
+  return step.value;
+}
+
 /** One operator of one domain, all its versions. */
 export interface OpDefinition {
   readonly name: string;
@@ -108,6 +125,11 @@ export interface OpDefinition {
   bodyInputs?(ctx: InferContext): readonly (ValueType | undefined)[];
   /** Computes the outputs from the inputs. */
   reference(ctx: ReferenceContext): HostValue[];
+  /**
+   * For control flow: the reference in turns, so that whoever runs the bodies may wait, stop, or run them natively.
+   * `reference` is then {@link runBodies} of it.
+   */
+  turns?(ctx: ReferenceContext): BodyRuns;
   /** Emits native steps. Returns a reason where this node has to run on its reference. */
   lower?(ctx: LowerContext): string | undefined;
   /** For convolutions and pools: the window that slides over input 0; `dims` gives the shape of an input. */

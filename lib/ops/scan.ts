@@ -7,12 +7,15 @@ import { mergeTypes } from './body-types.ts';
 import { concatenate } from './concat.ts';
 import { zerosForOutput } from './control-outputs.ts';
 import {
+  type BodyRun,
+  type BodyRuns,
   defineOp,
   type InferContext,
   type NodeReader,
   normalizeAxis,
   type OpDefinition,
   type ReferenceContext,
+  runBodies,
 } from './op.ts';
 import { sliceOf } from './slice.ts';
 
@@ -100,20 +103,20 @@ function at(x: HostTensor, axis: number, t: number): HostTensor {
 }
 
 /** One pass over inputs whose scanned axes are `axes`; `steps` turns. Gives the states and the stacked outputs. */
-function pass(
+function* pass(
   ctx: ReferenceContext,
   form: Form,
   start: readonly HostValue[],
   inputs: readonly HostTensor[],
   axes: readonly number[],
   steps: number,
-): { states: readonly HostValue[]; outputs: HostTensor[] } {
+): Generator<BodyRun, { states: readonly HostValue[]; outputs: HostTensor[] }, HostValue[]> {
   const { body } = form;
   let states = start;
   const lists: HostTensor[][] = Array.from({ length: form.scanOutputs }, () => []);
   for (let t = 0; t < steps; t++) {
     const slices = inputs.map((x, i) => at(x, axes[i], inputReversed(ctx, i) ? steps - 1 - t : t));
-    const results = ctx.runGraph(body, [...states, ...slices]);
+    const results = yield { graph: body, feeds: [...states, ...slices] };
     states = results.slice(0, form.states);
     lists.forEach((list, i) => {
       const value = results[form.states + i];
@@ -142,12 +145,12 @@ function stepsOf(ctx: NodeReader, inputs: readonly HostTensor[], axes: readonly 
   return sizes[0];
 }
 
-function scan(ctx: ReferenceContext): HostValue[] {
+function* scan(ctx: ReferenceContext): BodyRuns {
   const form = formOf(ctx);
   const start = Array.from({ length: form.states }, (_, i) => ctx.value(i));
   const inputs = Array.from({ length: form.scans }, (_, i) => ctx.tensor(form.states + i));
   const axes = inputs.map((x, i) => inputAxis(ctx, i, x.dims.length));
-  const { states, outputs } = pass(ctx, form, start, inputs, axes, stepsOf(ctx, inputs, axes));
+  const { states, outputs } = yield* pass(ctx, form, start, inputs, axes, stepsOf(ctx, inputs, axes));
   return [...states, ...outputs];
 }
 
@@ -158,7 +161,7 @@ function padded(ctx: NodeReader, x: HostTensor, length: number): HostTensor {
 }
 
 /** Version 8: every element of the batch by itself, for as many steps as its length says. */
-function scanBatches(ctx: ReferenceContext): HostValue[] {
+function* scanBatches(ctx: ReferenceContext): BodyRuns {
   const form = formOf(ctx);
   const tensors = Array.from({ length: form.states + form.scans }, (_, i) => ctx.tensor(i + 1));
   const scanned = tensors.slice(form.states);
@@ -179,13 +182,15 @@ function scanBatches(ctx: ReferenceContext): HostValue[] {
     // Reversed inputs run from the end of their own length.
     const inputs = scanned.map((t) => sliceOf(at(t, 0, b), 0, 0, lengths[b]));
     const axes = inputs.map(() => 0);
-    const { states, outputs } = pass(ctx, form, start, inputs, axes, lengths[b]);
+    const { states, outputs } = yield* pass(ctx, form, start, inputs, axes, lengths[b]);
     [...(states as HostTensor[]), ...outputs.map((y) => padded(ctx, y, longest))].forEach((t, i) => {
       parts[i].push(reshaped(t, [1, ...t.dims]));
     });
   }
   return parts.map((list) => concatenate(ctx, list, 0));
 }
+
+const turns = (ctx: ReferenceContext): BodyRuns => (ctx.version < 9 ? scanBatches(ctx) : scan(ctx));
 
 export const scanOps: readonly OpDefinition[] = [
   defineOp({
@@ -205,6 +210,7 @@ export const scanOps: readonly OpDefinition[] = [
     traits: ['control'],
     bodyInputs,
     infer,
-    reference: (ctx) => (ctx.version < 9 ? scanBatches(ctx) : scan(ctx)),
+    reference: (ctx) => runBodies(ctx, turns(ctx)),
+    turns,
   }),
 ];

@@ -7,12 +7,14 @@ import { type HostSequence, type HostTensor, type HostValue, reshaped, tensor } 
 import { mergeTypes } from './body-types.ts';
 import { concatenate } from './concat.ts';
 import {
+  type BodyRuns,
   defineOp,
   type InferContext,
   type NodeReader,
   normalizeAxis,
   type OpDefinition,
   type ReferenceContext,
+  runBodies,
 } from './op.ts';
 import { sliceOf } from './slice.ts';
 
@@ -168,12 +170,12 @@ function inferConstruct(ctx: InferContext): ValueType | undefined {
 }
 
 /** Runs the body on the i-th elements of all sequences; inputs that are tensors are the same for every i. */
-function sequenceMap(ctx: ReferenceContext): HostValue[] {
+function* sequenceMap(ctx: ReferenceContext): BodyRuns {
   const inputs = Array.from({ length: ctx.inputCount }, (_, i) => ctx.value(i));
   const { items } = sequenceInput(ctx, 0);
   const body = ctx.graph('body');
   const outputs: HostValue[][] = body.outputs.map(() => []);
-  items.forEach((_, i) => {
+  for (let i = 0; i < items.length; i++) {
     const feeds = inputs.map((input, k) => {
       if (input.kind !== 'sequence') return input;
       if (input.items.length !== items.length) {
@@ -181,10 +183,11 @@ function sequenceMap(ctx: ReferenceContext): HostValue[] {
       }
       return input.items[i];
     });
-    ctx.runGraph(body, feeds).forEach((value, k) => {
+    const results = yield { graph: body, feeds };
+    results.forEach((value, k) => {
       outputs[k].push(value);
     });
-  });
+  }
   return outputs.map((list, k) => {
     const type = body.outputs[k].type;
     return made(list, type?.kind === 'tensor' ? type.dtype : undefined);
@@ -279,6 +282,7 @@ export const sequenceOps: readonly OpDefinition[] = [
         return type?.kind === 'sequence' ? type.element : type;
       }),
     infer: (ctx) => ctx.graph('body').outputs.map(({ type }) => type && sequenceOf(type)),
-    reference: (ctx) => sequenceMap(ctx),
+    reference: (ctx) => runBodies(ctx, sequenceMap(ctx)),
+    turns: sequenceMap,
   }),
 ];

@@ -10,7 +10,8 @@ import { dtypeInfo, type NumericStorage, storageLength } from '../ir/dtype.ts';
 import type { Graph, Value } from '../ir/graph.ts';
 import { sizeOf } from '../ir/shape.ts';
 import type { HostTensor, HostValue } from '../ir/tensor.ts';
-import { runNode } from '../ops/interpret.ts';
+import { runNode, startTurns } from '../ops/interpret.ts';
+import type { BodyRuns } from '../ops/op.ts';
 import type { EncodedPlan } from '../plan/builder.ts';
 import { typedOf } from '../plan/facts.ts';
 import type { PlanContext } from '../plan/part.ts';
@@ -161,7 +162,7 @@ export class Program {
       const planned = yield* this.#plan(cache, values);
       for (const { section, plan } of planned.sections) {
         if (section.kind === 'native') yield* this.#native(section, plan as NativePlan, planned, values, targets);
-        else this.#reference(section, planned, values);
+        else yield* this.#reference(section, planned, values);
       }
       if (!planned.next) return planned.stage.outputs.map((value) => this.#read(value, planned, values));
       values = this.#surviving(planned, values);
@@ -226,17 +227,30 @@ export class Program {
     });
   }
 
-  #reference(section: ReferenceSection, planned: PlannedStage, values: Map<Value, HostValue>): void {
+  *#reference(section: ReferenceSection, planned: PlannedStage, values: Map<Value, HostValue>): Execution<void> {
     const { node } = section;
     const inputs = section.inputs.map((value) => value && this.#read(value, planned, values));
     const outer = new Map(section.captures.map(([as, value]) => [as, this.#read(value, planned, values)] as const));
-    const results = runNode(node, inputs, outer, (body, feeds, from) => this.#runBody(body, feeds, from));
+    const turns = startTurns(node, inputs);
+    const results = turns
+      ? yield* this.#turns(turns, outer)
+      : runNode(node, inputs, outer, (body, feeds, from) => this.#sync(this.#body(body, feeds, from)));
     node.outputs.forEach((output, i) => {
       if (output) values.set(output, results[i]);
     });
   }
 
-  #runBody(body: Graph, feeds: readonly HostValue[], outer: ReadonlyMap<Value, HostValue>): HostValue[] {
+  /** Runs the bodies that a control-flow node asks for, with a breath between any two: a loop may not end by itself. */
+  *#turns(turns: BodyRuns, outer: ReadonlyMap<Value, HostValue>): Execution<HostValue[]> {
+    let step = turns.next();
+    while (!step.done) {
+      yield { kind: 'breathe' };
+      step = turns.next(yield* this.#body(step.value.graph, step.value.feeds, outer));
+    }
+    return step.value;
+  }
+
+  #body(body: Graph, feeds: readonly HostValue[], outer: ReadonlyMap<Value, HostValue>): Execution<HostValue[]> {
     let program = this.#bodies.get(body);
     if (!program) {
       program = new Program(body, this.#context, this.#sync);
@@ -253,7 +267,7 @@ export class Program {
       if (!content) throw new InternalError(`graph "${body.name}": captured "${from.name}" has no value`);
       bindings.set(inner, content);
     }
-    return this.#sync(program.execute(bindings));
+    return program.execute(bindings);
   }
 
   #read(value: Value, planned: PlannedStage, values: ReadonlyMap<Value, HostValue>): HostValue {
