@@ -15,7 +15,7 @@ export function normalizeAxes(ctx: NodeReader, axes: readonly number[], rank: nu
  * neither is given, null where the input's content is not known yet.
  */
 export function inferIntegers(
-  ctx: InferContext,
+  ctx: NodeReader & Pick<InferContext, 'integers'>,
   name: string,
   i: number,
   since: number,

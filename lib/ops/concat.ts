@@ -4,6 +4,8 @@ import { tensorType } from '../ir/graph.ts';
 import { type Dim, type Shape, shapeText, sizeBetween, stridesOf } from '../ir/shape.ts';
 import { type HostTensor, reshaped, unpacked } from '../ir/tensor.ts';
 import { expectSame } from './elements.ts';
+import type { LowerContext } from './lower.ts';
+import { immovable, lowerMove, moveStep, type StridedMove, tooManyAxes } from './lower-movement.ts';
 import { Assembly, strided } from './movement.ts';
 import {
   defineOp,
@@ -108,6 +110,40 @@ function tile(ctx: ReferenceContext): HostTensor {
   );
 }
 
+function lowerConcat(ctx: LowerContext): string | undefined {
+  const reason = immovable(ctx);
+  if (reason) return reason;
+  const dims = ctx.outputDims(0);
+  const axis = concatAxis(ctx, dims.length);
+  const strides = stridesOf(dims);
+  let at = 0;
+  const moves = Array.from({ length: ctx.inputCount }, (_, i): StridedMove => {
+    const part = ctx.dims(i);
+    at += part[axis];
+    return { dims: part, x: stridesOf(part), y: strides, yOffset: (at - part[axis]) * strides[axis] };
+  });
+  const many = tooManyAxes(moves);
+  if (many) return many;
+  const y = ctx.output(0);
+  moves.forEach((move, i) => {
+    moveStep(ctx, ctx.input(i), y, move);
+  });
+  return undefined;
+}
+
+function lowerTile(ctx: LowerContext): string | undefined {
+  const [first, second] = [ctx.integers(1), ctx.version < 6 ? ctx.integers(2) : []];
+  if (!first || !second) return 'repeats that are not known';
+  const dims = ctx.dims(0);
+  const repeats = tileRepeats(ctx, dims.length, first, second);
+  const strides = stridesOf(dims);
+  return lowerMove(
+    ctx,
+    dims.flatMap((dim, i) => [repeats[i], dim]),
+    strides.flatMap((stride) => [0, stride]),
+  );
+}
+
 export const concatOps: readonly OpDefinition[] = [
   defineOp({
     name: 'Concat',
@@ -121,6 +157,7 @@ export const concatOps: readonly OpDefinition[] = [
       const parts = Array.from({ length: ctx.inputCount }, (_, i) => ctx.tensor(i));
       return [concatenate(ctx, parts, concatAxis(ctx, parts[0].dims.length))];
     },
+    lower: lowerConcat,
   }),
   defineOp({
     name: 'Tile',
@@ -130,5 +167,6 @@ export const concatOps: readonly OpDefinition[] = [
     traits: ['movement'],
     infer: (ctx) => [tensorType(ctx.dtype(0), inferTile(ctx))],
     reference: (ctx) => [tile(ctx)],
+    lower: lowerTile,
   }),
 ];

@@ -4,6 +4,9 @@ import { tensorType } from '../ir/graph.ts';
 import { type Dim, type Shape, shapeText, sizeBetween, sizeOf, stridesOf } from '../ir/shape.ts';
 import { type HostTensor, reshaped, toIntegers, toNumbers, unpacked } from '../ir/tensor.ts';
 import { forEachRow } from './broadcast.ts';
+import type { LowerContext } from './lower.ts';
+import { MAX_RANK, wholeBytes } from './lower-elementwise.ts';
+import { gatherStep, immovable, indexBytes } from './lower-movement.ts';
 import { Assembly } from './movement.ts';
 import {
   defineOp,
@@ -170,6 +173,58 @@ function compress(ctx: ReferenceContext): HostTensor {
   );
 }
 
+/** Why data or indices have no native gather. */
+function gatherReason(ctx: LowerContext): string | undefined {
+  if (indexBytes(ctx, 1) === undefined) return `indices of type ${ctx.dtype(1)}`;
+  return immovable(ctx);
+}
+
+function lowerGather(ctx: LowerContext): string | undefined {
+  const reason = gatherReason(ctx);
+  if (reason) return reason;
+  const axis = normalizeAxis(ctx, ctx.int('axis', 0), ctx.dims(0).length);
+  gatherStep(ctx, [ctx.input(0), ctx.input(1), ctx.output(0)], axis);
+  return undefined;
+}
+
+function lowerGatherElements(ctx: LowerContext): string | undefined {
+  const reason = gatherReason(ctx);
+  if (reason) return reason;
+  const [data, dims] = [ctx.dims(0), ctx.dims(1)];
+  if (data.length >= MAX_RANK) return `${data.length} axes`;
+  const axis = normalizeAxis(ctx, ctx.int('axis', 0), data.length);
+  if (dims.length !== data.length || dims.some((dim, i) => i !== axis && dim > data[i]))
+    return 'indices that do not fit';
+  const strides = stridesOf(data);
+  ctx.step('gather.elements', [ctx.input(0), ctx.input(1), ctx.output(0)], {
+    width: wholeBytes(ctx.dtype(0)),
+    index_bytes: indexBytes(ctx, 1) ?? 0,
+    axis: data[axis],
+    axis_stride: strides[axis],
+    dims,
+    strides: strides.map((stride, i) => (i === axis ? 0 : stride)),
+  });
+  return undefined;
+}
+
+function lowerGatherNd(ctx: LowerContext): string | undefined {
+  const reason = gatherReason(ctx);
+  if (reason) return reason;
+  const [data, indices] = [ctx.dims(0), ctx.dims(1)];
+  const batch = ctx.int('batch_dims', 0);
+  const depth = indices[indices.length - 1];
+  if (depth > MAX_RANK) return `indices of ${depth} entries`;
+  const batches = sizeBetween(data, 0, batch);
+  ctx.step('gather.points', [ctx.input(0), ctx.input(1), ctx.output(0)], {
+    batch: batches,
+    count: sizeBetween(indices, batch, indices.length - 1),
+    slice: sizeBetween(data, batch + depth, data.length) * wholeBytes(ctx.dtype(0)),
+    index_bytes: indexBytes(ctx, 1) ?? 0,
+    dims: data.slice(batch, batch + depth),
+  });
+  return undefined;
+}
+
 export const gatherOps: readonly OpDefinition[] = [
   defineOp({
     name: 'Gather',
@@ -183,6 +238,7 @@ export const gatherOps: readonly OpDefinition[] = [
       const data = ctx.tensor(0);
       return [gathered(ctx, data, ctx.tensor(1), normalizeAxis(ctx, ctx.int('axis', 0), data.dims.length))];
     },
+    lower: lowerGather,
   }),
   defineOp({
     name: 'GatherElements',
@@ -193,6 +249,7 @@ export const gatherOps: readonly OpDefinition[] = [
     traits: ['movement'],
     infer: (ctx) => [tensorType(ctx.dtype(0), ctx.shape(1))],
     reference: (ctx) => [gatherElements(ctx)],
+    lower: lowerGatherElements,
   }),
   defineOp({
     name: 'GatherND',
@@ -206,6 +263,7 @@ export const gatherOps: readonly OpDefinition[] = [
       return [tensorType(ctx.dtype(0), data && indices && gatherNdShape(ctx, data, indices))];
     },
     reference: (ctx) => [gatherNd(ctx)],
+    lower: lowerGatherNd,
   }),
   defineOp({
     name: 'OneHot',

@@ -6,6 +6,8 @@ import { broadcastShapes, broadcastStrides, type Shape, shapeText, sizeBetween, 
 import type { HostTensor } from '../ir/tensor.ts';
 import { forEachRow } from './broadcast.ts';
 import { expectKind, floatKinds, numberSink, numbersOf } from './elements.ts';
+import type { LowerContext } from './lower.ts';
+import { type LayerNormSlots, lowerLayerNorm } from './lower-norm.ts';
 import {
   defineOp,
   type InferContext,
@@ -91,6 +93,16 @@ function normalizeRows(ctx: ReferenceContext, centred: boolean, output: DType): 
 
 const attributes = { axis: 'int', epsilon: 'float', stash_type: 'int' } as const;
 
+function lowerRows(
+  ctx: LowerContext,
+  slots: Pick<LayerNormSlots, 'beta' | 'mean' | 'inverse'>,
+  rms: boolean,
+): string | undefined {
+  const axis = normalizeAxis(ctx, ctx.int('axis', -1), ctx.dims(0).length);
+  const all = { skip: -1, bias: -1, gamma: 1, sum: -1, ...slots };
+  return lowerLayerNorm(ctx, all, { axis, epsilon: ctx.float('epsilon', 1e-5), rms });
+}
+
 export const layerNormOps: readonly OpDefinition[] = [
   defineOp({
     name: 'LayerNormalization',
@@ -100,6 +112,7 @@ export const layerNormOps: readonly OpDefinition[] = [
     attributes,
     infer: (ctx) => layerInfer(ctx, ctx.dtype(0)),
     reference: (ctx) => normalizeRows(ctx, true, ctx.tensor(0).dtype),
+    lower: (ctx) => lowerRows(ctx, { beta: 2, mean: 1, inverse: 2 }, false),
   }),
   defineOp({
     name: 'RMSNormalization',
@@ -109,6 +122,7 @@ export const layerNormOps: readonly OpDefinition[] = [
     attributes,
     infer: (ctx) => layerInfer(ctx, ctx.dtype(1)),
     reference: (ctx) => normalizeRows(ctx, false, ctx.tensor(1).dtype),
+    lower: (ctx) => lowerRows(ctx, { beta: -1, mean: -1, inverse: -1 }, true),
   }),
   // Not in the standard: what ONNX Runtime's optimizer writes into the default domain.
   defineOp({
@@ -119,5 +133,6 @@ export const layerNormOps: readonly OpDefinition[] = [
     attributes,
     infer: (ctx) => layerInfer(ctx, ctx.dtype(1)),
     reference: (ctx) => normalizeRows(ctx, false, ctx.tensor(1).dtype),
+    lower: (ctx) => lowerRows(ctx, { beta: -1, mean: -1, inverse: 1 }, true),
   }),
 ];

@@ -3,6 +3,7 @@
 import { tensorType, type ValueType } from '../ir/graph.ts';
 import { type Shape, shapeText } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, type HostValue, toNumbers } from '../ir/tensor.ts';
+import { lowerLayerNorm } from './lower-norm.ts';
 import {
   defineOp,
   type InferContext,
@@ -109,6 +110,13 @@ function skipNormalization(name: string, simplified: boolean): OpDefinition {
     attributes: { epsilon: 'float' },
     infer: inferSkip,
     reference: (ctx) => skipReference(ctx, simplified),
+    lower: (ctx) => {
+      const slots = { skip: 1, gamma: 2, beta: simplified ? -1 : 3, bias: simplified ? 3 : 4 };
+      const statistics = { mean: 1, inverse: 2, sum: 3 };
+      const axis = ctx.dims(0).length - 1;
+      const form = { axis, epsilon: ctx.float('epsilon', 1e-12), rms: simplified };
+      return lowerLayerNorm(ctx, { ...slots, ...statistics }, form);
+    },
   });
 }
 

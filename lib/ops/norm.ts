@@ -5,6 +5,7 @@ import { type Shape, shapeText, sizeBetween, sizeOf } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor } from '../ir/tensor.ts';
 import { normalizeAxes } from './axes.ts';
 import { expectKind, floatKinds, numberSink, numbersOf } from './elements.ts';
+import { lowerBatchNorm, lowerGroupNorm } from './lower-norm.ts';
 import {
   defineOp,
   type InferContext,
@@ -269,6 +270,10 @@ export const normOps: readonly OpDefinition[] = [
     },
     infer: batchInfer,
     reference: batchNormalization,
+    lower: (ctx) => {
+      if (isTraining(ctx) || [1, 2, 3, 4].some((i) => ctx.wants(i))) return 'training';
+      return lowerBatchNorm(ctx, statistics(ctx, ctx.dims(0)) as number, ctx.float('epsilon', 1e-5));
+    },
   }),
   defineOp({
     name: 'InstanceNormalization',
@@ -278,6 +283,8 @@ export const normOps: readonly OpDefinition[] = [
     attributes: { consumed_inputs: 'ints', epsilon: 'float' },
     infer: instanceInfer,
     reference: (ctx) => normalizeGroups(ctx, ctx.tensor(0).dims[1], (c) => c),
+    lower: (ctx) =>
+      lowerGroupNorm(ctx, { groups: ctx.dims(0)[1], perChannel: true, epsilon: ctx.float('epsilon', 1e-5) }),
   }),
   defineOp({
     name: 'GroupNormalization',
@@ -287,6 +294,10 @@ export const normOps: readonly OpDefinition[] = [
     attributes: { epsilon: 'float', num_groups: 'int', stash_type: 'int' },
     infer: (ctx) => like((reader, x) => checkGroup(reader, x, ctx.shape(1), ctx.shape(2)))(ctx),
     reference: groupNormalization,
+    lower: (ctx) => {
+      const groups = checkGroup(ctx, ctx.dims(0), ctx.dims(1), ctx.dims(2));
+      return lowerGroupNorm(ctx, { groups, perChannel: ctx.version >= 21, epsilon: ctx.float('epsilon', 1e-5) });
+    },
   }),
   defineOp({
     name: 'LpNormalization',

@@ -5,6 +5,8 @@ import type { Dim, Shape } from '../ir/shape.ts';
 import { sizeOf } from '../ir/shape.ts';
 import { allocate, checkAllocatable, fromNumbers, type HostTensor } from '../ir/tensor.ts';
 import { normalizeAxes } from './axes.ts';
+import type { LowerContext } from './lower.ts';
+import { lowerAxisMaps } from './lower-movement.ts';
 import { mapAxes } from './movement.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 
@@ -105,6 +107,22 @@ function pad(ctx: ReferenceContext): HostTensor {
   return mapAxes(x, maps, fill);
 }
 
+function lowerPad(ctx: LowerContext): string | undefined {
+  const dims = ctx.dims(0);
+  const mode = padMode(ctx);
+  const old = ctx.version < 11;
+  const pads = old ? ctx.ints(padsAttribute(ctx)) : ctx.integers(1);
+  const axes = !old && ctx.has(3) ? ctx.integers(3) : [];
+  if (!pads || !axes) return 'pads that are not known';
+  const amounts = padAmounts(ctx, dims.length, pads, !old && ctx.has(3) ? axes : undefined);
+  const given = !old && ctx.has(2) && mode === 'constant';
+  const fill = old ? fromNumbers(ctx.dtype(0), [1], [ctx.float('value', 0)]) : given ? ctx.constant(2) : undefined;
+  if (given && !fill) return 'a value that is not known';
+  if (fill && (sizeOf(fill.dims) !== 1 || fill.dtype !== ctx.dtype(0))) return 'a value of another type';
+  const maps = amounts.map((amount, i) => padMap(ctx, mode, dims[i], amount));
+  return lowerAxisMaps(ctx, maps, fill);
+}
+
 /** The sizes that CenterCropPad aims at, axis by axis. */
 function centeredDims<T extends Dim>(ctx: NodeReader, shape: readonly T[], target: readonly number[]): (T | number)[] {
   const axes = ctx.hasAttribute('axes') ? normalizeAxes(ctx, ctx.ints('axes'), shape.length) : shape.map((_, i) => i);
@@ -128,13 +146,17 @@ function centerCropPad(ctx: ReferenceContext): HostTensor {
   const x = ctx.tensor(0);
   const dims = centeredDims(ctx, x.dims, ctx.integers(1));
   checkAllocatable(x.dtype, sizeOf(dims));
-  const maps = dims.map((size, i) => {
-    const dim = x.dims[i];
+  return mapAxes(x, cropMaps(x.dims, dims));
+}
+
+/** Source index of each output index of every axis, -1 for zero. */
+function cropMaps(from: readonly number[], to: readonly number[]): Float64Array[] {
+  return to.map((size, i) => {
+    const dim = from[i];
     const shift = size < dim ? Math.floor((dim - size) / 2) : -Math.floor((size - dim) / 2);
     const map = allocate('float64', size) as Float64Array;
     return map.map((_, k) => (k + shift >= 0 && k + shift < dim ? k + shift : -1));
   });
-  return mapAxes(x, maps);
 }
 
 export const padOps: readonly OpDefinition[] = [
@@ -147,6 +169,7 @@ export const padOps: readonly OpDefinition[] = [
     traits: ['movement'],
     infer: (ctx) => [tensorType(ctx.dtype(0), inferPad(ctx))],
     reference: (ctx) => [pad(ctx)],
+    lower: lowerPad,
   }),
   defineOp({
     name: 'CenterCropPad',
@@ -157,5 +180,6 @@ export const padOps: readonly OpDefinition[] = [
     traits: ['movement'],
     infer: (ctx) => [tensorType(ctx.dtype(0), inferCenterCropPad(ctx))],
     reference: (ctx) => [centerCropPad(ctx)],
+    lower: (ctx) => lowerAxisMaps(ctx, cropMaps(ctx.dims(0), ctx.outputDims(0)), undefined),
   }),
 ];

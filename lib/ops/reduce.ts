@@ -7,6 +7,7 @@ import { allocate, type HostTensor, reshaped, toBigInts } from '../ir/tensor.ts'
 import { inferIntegers, normalizeAxes, readIntegers, unknownDims } from './axes.ts';
 import { forEachRow } from './broadcast.ts';
 import { bigSink, expectKind, isInteger, numberKinds, numberSink, numbersOf } from './elements.ts';
+import { lowerReduce, type ReduceName } from './lower-reduce.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition } from './op.ts';
 
 /** Sorted axes to reduce; all of them where none are given, unless the node says that means none. */
@@ -152,7 +153,7 @@ function fold(number: NumberFold, big?: BigFold): Compute {
   };
 }
 
-function reduction(name: string, since: readonly number[], compute: Compute): OpDefinition {
+function reduction(name: `Reduce${ReduceName}`, since: readonly number[], compute: Compute): OpDefinition {
   const axesInput = name === 'ReduceSum' ? 13 : 18;
   const bool = name === 'ReduceMax' || name === 'ReduceMin';
   return defineOp({
@@ -170,6 +171,11 @@ function reduction(name: string, since: readonly number[], compute: Compute): Op
       const axes = reducedAxes(ctx, x.dims.length, readIntegers(ctx, 'axes', 1, axesInput));
       const result = compute(x, axes, reducedDims(x.dims, axes, true));
       return [reshaped(result, reducedDims(x.dims, axes, ctx.int('keepdims', 1) !== 0))];
+    },
+    lower: (ctx) => {
+      const axes = inferIntegers(ctx, 'axes', 1, axesInput);
+      if (axes === null) return 'axes that are not known';
+      return lowerReduce(ctx, name.slice('Reduce'.length) as ReduceName, reducedAxes(ctx, ctx.dims(0).length, axes));
     },
   });
 }

@@ -6,6 +6,7 @@ import type { HostTensor } from '../ir/tensor.ts';
 import { int64Vector, reshaped, tensor } from '../ir/tensor.ts';
 import { inferIntegers, normalizeAxes, readIntegers, unknownDims, vectorLength } from './axes.ts';
 import { broadcastDims } from './broadcast.ts';
+import { lowerMove } from './lower-movement.ts';
 import { strided } from './movement.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 
@@ -243,5 +244,6 @@ export const shapeOps: readonly OpDefinition[] = [
     traits: ['movement'],
     infer: (ctx) => [tensorType(ctx.dtype(0), inferExpand(ctx))],
     reference: (ctx) => [expand(ctx)],
+    lower: (ctx) => lowerMove(ctx, ctx.outputDims(0), broadcastStrides(ctx.dims(0), ctx.outputDims(0))),
   }),
 ];

@@ -4,6 +4,8 @@ import { tensorType } from '../ir/graph.ts';
 import { type Dim, type Shape, shapeText, sizeOf, stridesOf } from '../ir/shape.ts';
 import { type HostTensor, unpacked } from '../ir/tensor.ts';
 import { inferIntegers, normalizeAxes, readIntegers, unknownDims } from './axes.ts';
+import type { LowerContext } from './lower.ts';
+import { immovable, lowerMove, moveStep, type StridedMove, tooManyAxes } from './lower-movement.ts';
 import { Assembly, strided } from './movement.ts';
 import {
   defineOp,
@@ -81,21 +83,65 @@ function inferSlice(ctx: InferContext): Shape | undefined {
   return out;
 }
 
-function slice(ctx: ReferenceContext): HostTensor {
-  const x = ctx.tensor(0);
-  const [starts, ends, axes] = ['starts', 'ends', 'axes'].map((name, i) => readIntegers(ctx, name, i + 1, 10));
-  const steps = ctx.version >= 10 && ctx.has(4) ? ctx.integers(4) : undefined;
-  const lists = checkLists(ctx, x.dims.length, { starts, ends, axes, steps });
-  const strides = stridesOf(x.dims);
-  const dims = [...x.dims];
+/** A part of a tensor: its shape, and how it lies in the whole. */
+interface Part {
+  readonly dims: number[];
+  readonly strides: number[];
+  readonly offset: number;
+}
+
+function slicePart(ctx: NodeReader, whole: readonly number[], given: Partial<SliceLists>): Part {
+  const lists = checkLists(ctx, whole.length, given);
+  const strides = stridesOf(whole);
+  const dims = [...whole];
   let offset = 0;
   lists.axes.forEach((axis, k) => {
-    const part = sliceAxis(x.dims[axis], lists.starts[k], lists.ends[k], lists.steps[k]);
+    const part = sliceAxis(whole[axis], lists.starts[k], lists.ends[k], lists.steps[k]);
     dims[axis] = part.count;
     offset += part.start * strides[axis];
     strides[axis] *= part.step;
   });
-  return strided(x, dims, strides, offset);
+  return { dims, strides, offset };
+}
+
+function slice(ctx: ReferenceContext): HostTensor {
+  const x = ctx.tensor(0);
+  const [starts, ends, axes] = ['starts', 'ends', 'axes'].map((name, i) => readIntegers(ctx, name, i + 1, 10));
+  const steps = ctx.version >= 10 && ctx.has(4) ? ctx.integers(4) : undefined;
+  const part = slicePart(ctx, x.dims, { starts, ends, axes, steps });
+  return strided(x, part.dims, part.strides, part.offset);
+}
+
+function lowerSlice(ctx: LowerContext): string | undefined {
+  const [starts, ends, axes] = ['starts', 'ends', 'axes'].map((name, i) => inferIntegers(ctx, name, i + 1, 10));
+  const steps = ctx.version >= 10 && ctx.has(4) ? (ctx.integers(4) ?? null) : undefined;
+  if (starts === null || ends === null || axes === null || steps === null) return 'bounds that are not known';
+  const part = slicePart(ctx, ctx.dims(0), { starts, ends, axes, steps });
+  return lowerMove(ctx, part.dims, part.strides, part.offset);
+}
+
+/** The outputs that are wanted, each one copy. */
+function lowerSplit(ctx: LowerContext): string | undefined {
+  const dims = ctx.dims(0);
+  const axis = normalizeAxis(ctx, ctx.int('axis', 0), dims.length);
+  const split = inferIntegers(ctx, 'split', 1, splitSince(ctx));
+  if (split === null) return 'sizes that are not known';
+  const reason = immovable(ctx);
+  if (reason) return reason;
+  const strides = stridesOf(dims);
+  let start = 0;
+  const moves = splitSizes(ctx, dims[axis], split).map((size): StridedMove => {
+    start += size;
+    const part = dims.map((dim, i) => (i === axis ? size : dim));
+    return { dims: part, x: strides, y: stridesOf(part), xOffset: (start - size) * strides[axis] };
+  });
+  const many = tooManyAxes(moves);
+  if (many) return many;
+  const x = ctx.input(0);
+  moves.forEach((move, i) => {
+    if (ctx.wants(i)) moveStep(ctx, x, ctx.output(i), move);
+  });
+  return undefined;
 }
 
 /** `count` elements of `axis` from `start` on. */
@@ -205,6 +251,7 @@ export const sliceOps: readonly OpDefinition[] = [
     traits: ['movement'],
     infer: (ctx) => [tensorType(ctx.dtype(0), inferSlice(ctx))],
     reference: (ctx) => [slice(ctx)],
+    lower: lowerSlice,
   }),
   defineOp({
     name: 'Split',
@@ -215,6 +262,7 @@ export const sliceOps: readonly OpDefinition[] = [
     traits: ['movement'],
     infer: (ctx) => inferSplit(ctx).map((shape) => tensorType(ctx.dtype(0), shape)),
     reference: (ctx) => split(ctx),
+    lower: lowerSplit,
   }),
   defineOp({
     name: 'ReverseSequence',

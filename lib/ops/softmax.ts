@@ -4,6 +4,7 @@ import { tensorType } from '../ir/graph.ts';
 import { sizeBetween, sizeOf } from '../ir/shape.ts';
 import type { HostTensor } from '../ir/tensor.ts';
 import { expectKind, floatKinds, numberSink, numbersOf } from './elements.ts';
+import { lowerSoftmax } from './lower-reduce.ts';
 import { defineOp, type NodeReader, normalizeAxis, type OpDefinition } from './op.ts';
 
 /** Lines to normalise: `count` elements, `stride` apart. */
@@ -73,7 +74,7 @@ function normalised(ctx: NodeReader, t: HostTensor, line: LineFunction): HostTen
   return sink.finish();
 }
 
-function softmax(name: string, line: LineFunction): OpDefinition {
+function softmax(name: 'Softmax' | 'LogSoftmax' | 'Hardmax', line: LineFunction): OpDefinition {
   return defineOp({
     name,
     since: [1, 11, 13],
@@ -82,6 +83,11 @@ function softmax(name: string, line: LineFunction): OpDefinition {
     attributes: { axis: 'int' },
     infer: (ctx) => [tensorType(expectKind(ctx, 0, floatKinds), ctx.shape(0))],
     reference: (ctx) => [normalised(ctx, ctx.tensor(0), line)],
+    lower: (ctx) => {
+      if (name === 'Hardmax') return 'the operator has no kernel';
+      const { count, stride } = linesOf(ctx, ctx.dims(0));
+      return lowerSoftmax(ctx, name === 'LogSoftmax', count, stride);
+    },
   });
 }
 

@@ -3,6 +3,7 @@
 import { tensorType } from '../ir/graph.ts';
 import { type Dim, type Shape, shapeText, stridesOf } from '../ir/shape.ts';
 import { type HostTensor, reshaped } from '../ir/tensor.ts';
+import { lowerMove } from './lower-movement.ts';
 import { strided } from './movement.ts';
 import { defineOp, type NodeReader, type OpDefinition } from './op.ts';
 
@@ -57,6 +58,24 @@ function blockShape(ctx: NodeReader, shape: Shape | undefined, toSpace: boolean)
   return [n, times(c, block * block), over(ctx, h, block), over(ctx, w, block)];
 }
 
+/** Either operator as a transpose: the input's shape with its blocks apart, and the order of those axes. */
+function blockMove(
+  ctx: NodeReader,
+  x: readonly number[],
+  toSpace: boolean,
+): { split: readonly number[]; perm: readonly number[] } {
+  const dims = blockShape(ctx, x, toSpace) as number[];
+  const block = blockSize(ctx);
+  const dcr = depthFirst(ctx);
+  if (toSpace) {
+    const [n, c, h, w] = [x[0], dims[1], x[2], x[3]];
+    const split = dcr ? [n, block, block, c, h, w] : [n, c, block, block, h, w];
+    return { split, perm: dcr ? [0, 3, 4, 1, 5, 2] : [0, 1, 4, 2, 5, 3] };
+  }
+  const split = [x[0], x[1], dims[2], block, dims[3], block];
+  return { split, perm: dcr ? [0, 3, 5, 1, 2, 4] : [0, 1, 3, 5, 2, 4] };
+}
+
 function blockOp(name: 'DepthToSpace' | 'SpaceToDepth', since: readonly number[]): OpDefinition {
   const toSpace = name === 'DepthToSpace';
   return defineOp({
@@ -69,18 +88,17 @@ function blockOp(name: 'DepthToSpace' | 'SpaceToDepth', since: readonly number[]
     infer: (ctx) => [tensorType(ctx.dtype(0), blockShape(ctx, ctx.shape(0), toSpace))],
     reference: (ctx) => {
       const x = ctx.tensor(0);
-      const dims = blockShape(ctx, x.dims, toSpace) as number[];
-      const block = blockSize(ctx);
-      const dcr = depthFirst(ctx);
-      if (toSpace) {
-        const [n, c, h, w] = [x.dims[0], dims[1], x.dims[2], x.dims[3]];
-        const split = dcr ? [n, block, block, c, h, w] : [n, c, block, block, h, w];
-        const perm = dcr ? [0, 3, 4, 1, 5, 2] : [0, 1, 4, 2, 5, 3];
-        return [reshaped(transposed(reshaped(x, split), perm), dims)];
-      }
-      const [n, c, h, w] = [x.dims[0], x.dims[1], dims[2], dims[3]];
-      const split = [n, c, h, block, w, block];
-      return [reshaped(transposed(reshaped(x, split), dcr ? [0, 3, 5, 1, 2, 4] : [0, 1, 3, 5, 2, 4]), dims)];
+      const { split, perm } = blockMove(ctx, x.dims, toSpace);
+      return [reshaped(transposed(reshaped(x, split), perm), blockShape(ctx, x.dims, toSpace) as number[])];
+    },
+    lower: (ctx) => {
+      const { split, perm } = blockMove(ctx, ctx.dims(0), toSpace);
+      const strides = stridesOf(split);
+      return lowerMove(
+        ctx,
+        perm.map((axis) => split[axis]),
+        perm.map((axis) => strides[axis]),
+      );
     },
   });
 }
@@ -106,6 +124,16 @@ export const transposeOps: readonly OpDefinition[] = [
     reference: (ctx) => {
       const x = ctx.tensor(0);
       return [transposed(x, permutation(ctx, x.dims.length))];
+    },
+    lower: (ctx) => {
+      const dims = ctx.dims(0);
+      const strides = stridesOf(dims);
+      const perm = permutation(ctx, dims.length);
+      return lowerMove(
+        ctx,
+        perm.map((axis) => dims[axis]),
+        perm.map((axis) => strides[axis]),
+      );
     },
   }),
   blockOp('DepthToSpace', [1, 11, 13, 28]),
