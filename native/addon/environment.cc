@@ -63,6 +63,7 @@ std::shared_ptr<Environment> Environment::of(Napi::Env env) {
 }
 
 Napi::Value Environment::start(Napi::Env env, std::unique_ptr<Task> task) {
+  if (!Pool::instance().ready()) throwCoded(env, "ERR_MEMORY", "the system grants no thread to run on");
   napi_value promise;
   if (napi_create_promise(env, &task->deferred_, &promise) != napi_ok) throw Napi::Error::New(env);
   Task* job = task.get();

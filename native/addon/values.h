@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <system_error>
 
 #include "cpu/cpu.h"
 
@@ -60,6 +61,8 @@ Napi::Value guarded(const Napi::CallbackInfo& info) {
     return callback(info);
   } catch (const std::bad_alloc&) {
     throwCoded(info.Env(), "ERR_MEMORY", "out of memory");
+  } catch (const std::system_error& error) {
+    throwCoded(info.Env(), "ERR_INTERNAL", error.what());
   }
 }
 

@@ -54,7 +54,8 @@ struct KernelDef {
   /// Runs units [begin, end).
   void (*run)(const Step& step, Range* range);
   /// For packers only: bytes of the last operand, which run fills. Null for ordinary kernels. Unlike check, it may read
-  /// the sources: what a sparse packing takes depends on them.
+  /// the sources: what a sparse packing takes depends on them. A packer's check is called with 2^62 bytes as its last
+  /// operand before, and once more with what packedBytes gave.
   size_t (*packedBytes)(const Step& step);
   /// Where the parts of an uneven step begin: the first unit of part `part` of `parts` (0 <= part <= parts; 0 gives 0,
   /// parts gives Work::units). Null splits the units evenly.

@@ -1,8 +1,11 @@
 #include "engine/pool.h"
 
+#include <signal.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <system_error>
 #include <thread>
 
 #include "cpu/cpu.h"
@@ -133,12 +136,28 @@ Pool& Pool::instance() {
   return *pool;
 }
 
-void Pool::start() {
-  if (started_) return;
+int Pool::start() {
+  if (started_) return running_;
   started_ = true;
-  for (auto& worker : workers_) {
-    worker->thread = std::thread([this, at = worker.get()] { work(at); });
+  // Signals belong to the threads of the host: ours inherit a mask without any.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  try {
+    for (auto& worker : workers_) {
+      worker->thread = std::thread([this, at = worker.get()] { work(at); });
+      running_++;
+    }
+  } catch (const std::system_error&) {
+    // The process has all the threads it may have: fewer must do.
   }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return running_;
+}
+
+bool Pool::ready() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return start() > 0;
 }
 
 void Pool::takeIdle(int count, std::vector<Worker*>* out) {

@@ -78,6 +78,9 @@ class Pool {
 
   int threads() const { return static_cast<int>(workers_.size()); }
 
+  /// False where the system grants no thread at all: submitted jobs would never run.
+  bool ready();
+
   /// Queues a job; higher priorities first, else in order.
   void submit(Job* job);
   /// Takes a job back that no thread has begun. False when it is too late.
@@ -89,7 +92,8 @@ class Pool {
  private:
   struct Worker;
 
-  void start();
+  /// Starts the threads at the first call; returns how many run. Under the mutex.
+  int start();
   void work(Worker* worker);
   void open(const std::shared_ptr<Gang>& gang, int helpers);
   void close(const std::shared_ptr<Gang>& gang);
@@ -106,6 +110,7 @@ class Pool {
   std::vector<Job*> queue_;
   std::vector<std::shared_ptr<Gang>> open_;
   bool started_ = false;
+  int running_ = 0;
   bool stopping_ = false;
 };
 

@@ -8,7 +8,7 @@ namespace FILIGREE_ISA {
 namespace {
 
 constexpr int64_t kChunk = 64 * 1024;
-constexpr double kBytesPerNs = 8;
+constexpr double kBytesPerNs = 16;
 
 void chunkWork(int64_t bytes, Work* work) {
   work->units = (bytes + kChunk - 1) / kChunk;

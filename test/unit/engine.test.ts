@@ -51,7 +51,7 @@ describe.each([0, 1, 1000, 65_536, 65_537, 3_000_000])('a plan over %i bytes', (
   });
 });
 
-test('results begin at a multiple of 64 bytes and survive later runs', async () => {
+test('results survive later runs', async () => {
   const size = 1 << 20;
   const plan = load(copyPlan(size));
   const inputs = [1, 2, 3, 4].map((seed) => bytes(size, seed));
