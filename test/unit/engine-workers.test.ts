@@ -17,14 +17,14 @@ function child(args: readonly string[], env: Record<string, string> = {}) {
   const { status, signal, stdout, stderr } = spawnSync(process.execPath, [script, addonPath(), ...args], {
     env: { ...process.env, ...env },
     encoding: 'utf8',
-    timeout: 50_000,
+    timeout: 110_000,
   });
   return { status, signal, stdout: stdout.trim(), stderr };
 }
 
 test('60 Workers terminated while they run leave the process sound', () => {
   expect(child(['terminate', '60'])).toEqual({ status: 0, signal: null, stdout: 'clean', stderr: '' });
-});
+}, 120_000);
 
 test('process.exit during a run', () => {
   expect(child(['exit', '7'])).toEqual({ status: 7, signal: null, stdout: '', stderr: '' });
