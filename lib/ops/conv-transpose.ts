@@ -4,6 +4,7 @@ import { tensorType } from '../ir/graph.ts';
 import { type Dim, type Shape, shapeText, sizeOf } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, toNumbers } from '../ir/tensor.ts';
 import { checkBias, convAttributes, filledWithBias, kernelOf } from './conv.ts';
+import type { LowerContext } from './lower.ts';
 import { defineOp, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 import { forEachTap, perAxis, readWindow, type SpatialWindow, span, type WindowAttributes } from './window.ts';
 
@@ -145,6 +146,36 @@ function spread(
   });
 }
 
+/** [w], [h, w] or [d, h, w] as depth, height and width. */
+const volume = (values: readonly number[], fill: number): number[] => [
+  ...new Array<number>(3 - values.length).fill(fill),
+  ...values,
+];
+
+/** The native kernel; the reason where the node has to run on its reference. */
+function lowerTransposed(ctx: LowerContext): string | undefined {
+  const [images, channels, ...input] = ctx.dims(0);
+  if (ctx.outputDtype(0) !== 'float32') return `no kernel for ${ctx.outputDtype(0)}`;
+  if (input.length > 3) return `no kernel for ${input.length} spatial axes`;
+  const [, outputs, ...output] = ctx.outputDims(0);
+  const w = readTransposed(ctx, input.length, ctx.dims(1).slice(2));
+  const begin = input.map((size, i) => outputAxis(ctx, w, i, size).begin);
+  ctx.step('convtranspose.f32', [ctx.input(0), ctx.input(1), ctx.has(2) ? ctx.input(2) : null, ctx.output(0)], {
+    images,
+    groups: ctx.int('group', 1),
+    channels_in: channels,
+    channels_out: outputs,
+    ...{ activation: 0, alpha: 0, beta: 0 },
+    input: volume(input, 1),
+    output: volume(output, 1),
+    kernel: volume(w.kernel, 1),
+    stride: volume(w.strides, 1),
+    dilation: volume(w.dilations, 1),
+    pad: volume(begin, 0),
+  });
+  return undefined;
+}
+
 export const convTransposeOps: readonly OpDefinition[] = [
   defineOp({
     name: 'ConvTranspose',
@@ -154,5 +185,6 @@ export const convTransposeOps: readonly OpDefinition[] = [
     attributes: { ...convAttributes, output_padding: 'ints', output_shape: 'ints' },
     infer: (ctx) => [tensorType(ctx.dtype(0), transposedShape(ctx, ctx.shape(0), ctx.shape(1), ctx.shape(2)))],
     reference: transposedReference,
+    lower: lowerTransposed,
   }),
 ];
