@@ -5,7 +5,17 @@ import { type HostTensor, toNumbers } from '../../lib/ir/tensor.ts';
 import { verifyGraph } from '../../lib/ir/verify.ts';
 import { loadModel } from '../../lib/onnx/load.ts';
 import { interpret } from '../../lib/ops/interpret.ts';
-import { attribute, floats, functionProto, MessageWriter, model, node, opset, port } from '../models/onnx-writer.ts';
+import {
+  attribute,
+  floats,
+  functionProto,
+  graph,
+  MessageWriter,
+  model,
+  node,
+  opset,
+  port,
+} from '../models/onnx-writer.ts';
 
 const x = port('x', 'float32', ['n']);
 const y = port('y');
@@ -136,6 +146,85 @@ describe('initializers', () => {
     expect(result.inputs.map((input) => input.name)).toEqual(['x', 'w']);
     expect(run(result, [1, 2])).toEqual([11, 22]);
     expect(run(result, [1, 2], [5, 5])).toEqual([6, 7]);
+  });
+});
+
+describe('bodies', () => {
+  const cond = port('c', 'bool', []);
+  const branches = (then: Uint8Array, other: Uint8Array) => [
+    attribute.graph('then_branch', then),
+    attribute.graph('else_branch', other),
+  ];
+  const runIf = (result: Model, condition: boolean, values: number[]): number[] => {
+    const c: HostTensor = { kind: 'tensor', dtype: 'bool', dims: [], data: Uint8Array.of(condition ? 1 : 0) };
+    const v: HostTensor = { kind: 'tensor', dtype: 'float32', dims: [values.length], data: Float32Array.from(values) };
+    return [...toNumbers(interpret(result.graph, [c, v])[0] as HostTensor)];
+  };
+
+  test('capture values, constants and captures of the enclosing graph, each once', () => {
+    const inner = graph({
+      nodes: [node('Add', ['t', 'w'], ['u']), node('Mul', ['u', 't'], ['deep'])],
+      outputs: [port('deep')],
+    });
+    const middle = graph({
+      nodes: [node('If', ['c'], ['o'], { attributes: branches(inner, inner), name: 'nested' })],
+      outputs: [port('o')],
+    });
+    const plain = graph({ outputs: [port('t')] });
+    const nodes = [
+      node('Neg', ['x'], ['t']),
+      node('If', ['c'], ['y'], { attributes: branches(middle, plain), name: 'outer' }),
+    ];
+    const result = loaded(model({ nodes, inputs: [cond, x], outputs: [y], initializers: [floats('w', [10])] }));
+    const [, outer] = result.graph.nodes;
+    expect(outer.captures.map((value) => value.name).sort()).toEqual(['c', 't', 'w']);
+    const then = outer.attributes.get('then_branch');
+    if (then?.type !== 'graph') throw new Error('no body');
+    expect(then.value.captures.map(({ inner: own }) => own.name).sort()).toEqual(['c', 't', 'w']);
+    expect(then.value.nodes[0].captures).toHaveLength(2);
+    expect(runIf(result, true, [1, 2])).toEqual([-9, -16]);
+    expect(runIf(result, false, [1, 2])).toEqual([-1, -2]);
+  });
+
+  test('a name of a body hides one of the enclosing graph, also one that is defined later', () => {
+    const body = graph({ nodes: [node('Abs', ['x'], ['y'])], outputs: [port('y')] });
+    const nodes = [node('If', ['c'], ['y'], { attributes: branches(body, body) })];
+    expect(runIf(loaded(model({ nodes, inputs: [cond, x], outputs: [y] })), true, [-3])).toEqual([3]);
+  });
+
+  test('what a body reads orders the nodes', () => {
+    const body = graph({ nodes: [node('Abs', ['late'], ['b'])], outputs: [port('b')] });
+    const nodes = [node('If', ['c'], ['y'], { attributes: branches(body, body) }), node('Neg', ['x'], ['late'])];
+    const result = loaded(model({ nodes, inputs: [cond, x], outputs: [y] }));
+    expect(result.graph.nodes.map((n) => n.op)).toEqual(['Neg', 'If']);
+    const own = graph({ nodes: [node('Abs', ['y'], ['b'])], outputs: [port('b')] });
+    const cycle = [node('If', ['c'], ['y'], { attributes: branches(own, own) })];
+    expect(loading({ nodes: cycle, inputs: [cond, x], outputs: [y] })).toThrow(/cycle/);
+    const ghost = graph({ nodes: [node('Abs', ['ghost'], ['b'])], outputs: [port('b')] });
+    const lost = [node('If', ['c'], ['y'], { attributes: branches(ghost, ghost) })];
+    expect(loading({ nodes: lost, inputs: [cond, x], outputs: [y] })).toThrow(/reads "ghost"/);
+  });
+
+  test('functions are inlined in bodies, and bodies in functions see their arguments', () => {
+    const body = graph({
+      nodes: [node('LeakyRelu', ['a'], ['r'], { attributes: [attribute.reference('alpha', 'slope', 1)] })],
+      outputs: [port('r')],
+    });
+    const pick = functionProto('Pick', {
+      domain: 'local',
+      inputs: ['k', 'a'],
+      outputs: ['p'],
+      attributes: ['slope'],
+      nodes: [node('If', ['k'], ['p'], { attributes: branches(body, graph({ outputs: [port('a')] })) })],
+    });
+    const call = (output: string, slope: number) =>
+      node('Pick', ['c', 'x'], [output], { domain: 'local', attributes: [attribute.float('slope', slope)] });
+    const outer = graph({ nodes: [call('q', 0.25)], outputs: [port('q')] });
+    const nodes = [node('If', ['c'], ['y'], { attributes: branches(outer, outer) })];
+    const opsets = [opset('', 17), opset('local', 1)];
+    const result = loaded(model({ nodes, inputs: [cond, x], outputs: [y], functions: [pick], opsets }));
+    expect(runIf(result, true, [-4, 4])).toEqual([-1, 4]);
+    expect(runIf(result, false, [-4, 4])).toEqual([-4, 4]);
   });
 });
 
