@@ -1,10 +1,39 @@
 #!/usr/bin/env node
-import { native } from '../runtime/native.ts';
+/** The command line: `filigree COMMAND ...`. */
 
-const [command] = process.argv.slice(2);
-if (command === 'hardware') {
-  process.stdout.write(`${JSON.stringify(native().hardware())}\n`);
+import { benchmarkCommand } from './benchmark.ts';
+import { type Command, runCommand, table } from './command.ts';
+import { demoCommand } from './demo.ts';
+import { hardwareCommand } from './hardware.ts';
+import { inspectCommand } from './inspect.ts';
+import { runModelCommand } from './run.ts';
+import { verifyCommand } from './verify.ts';
+
+const commands: readonly Command[] = [
+  runModelCommand,
+  verifyCommand,
+  benchmarkCommand,
+  inspectCommand,
+  hardwareCommand,
+  demoCommand,
+];
+
+function help(): string {
+  const rows = commands.map((command) => [command.name, command.summary]);
+  return `usage: filigree COMMAND [arguments]\n\nRuns ONNX neural networks on this machine's CPU.\n\n${table([[], ...rows].slice(1))}\n\n"filigree COMMAND --help" tells more.\n`;
+}
+
+const [name, ...rest] = process.argv.slice(2);
+const command = commands.find((each) => each.name === name);
+if (command) {
+  process.exitCode = await runCommand(command, rest);
 } else {
-  process.stderr.write('usage: filigree hardware\n');
-  process.exitCode = 1;
+  const asked = name === undefined || name === '--help' || name === '-h' || name === 'help';
+  const problem = asked ? '' : `error: no command "${name}"\n\n`;
+  if (!asked && rest.includes('--json')) {
+    process.stdout.write(`${JSON.stringify({ error: { code: 'ERR_OPTION', message: `no command "${name}"` } })}\n`);
+  } else {
+    (asked ? process.stdout : process.stderr).write(problem + help());
+  }
+  process.exitCode = asked ? 0 : 1;
 }

@@ -49,6 +49,8 @@ export interface Stage {
   readonly sections: readonly Section[];
   /** Contents that planning looked at: the stage holds for these alone. */
   readonly asked: ReadonlyMap<Value, HostTensor>;
+  /** Shapes of what the stage computes. */
+  readonly shapes: ReadonlyMap<Value, readonly number[]>;
   /** Contents known at planning, that readers outside kernels may want. */
   readonly known: ReadonlyMap<Value, HostTensor>;
   readonly rest: Rest | undefined;
@@ -146,11 +148,23 @@ class StagePlanner {
     return {
       sections: this.#sections,
       asked: this.#facts.asked,
+      shapes: this.#shapes(),
       known: this.#known,
       rest: more ? rest : undefined,
       survivors: more ? this.#survivors(rest) : [],
       outputs: this.#outputs.map((value) => this.#facts.resolve(value)),
     };
+  }
+
+  #shapes(): Map<Value, readonly number[]> {
+    const shapes = new Map<Value, readonly number[]>();
+    for (const [node, types] of this.#types) {
+      node.outputs.forEach((output, i) => {
+        const type = types[i];
+        if (output && type?.kind === 'tensor') shapes.set(output, type.dims);
+      });
+    }
+    return shapes;
   }
 
   /** What the rest reads and does not compute, constants left out. */

@@ -1,0 +1,125 @@
+/** `filigree benchmark`: times runs of a model. */
+
+import { readFileSync } from 'node:fs';
+import { basename } from 'node:path';
+import { OptionError } from '../errors.ts';
+import type { HostValue } from '../ir/tensor.ts';
+import { CompiledModel } from '../runtime/compiled.ts';
+import { thisMachine } from '../runtime/machine.ts';
+import type { Command } from './command.ts';
+import { gatherInputs, parseShapes } from './feeds.ts';
+
+/** Largest resident set of this process in MB, as the system counts it. */
+function peakResident(): number {
+  return process.resourceUsage().maxRSS / 1024;
+}
+
+/** Value below which the share `q` of the sorted times lies. */
+function quantile(sorted: readonly number[], q: number): number {
+  return sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))];
+}
+
+interface Timing {
+  readonly times: number[];
+  readonly cpuSeconds: number;
+  readonly wallSeconds: number;
+}
+
+/** Runs for `seconds`, at least `least` times, `streams` at once. */
+async function measure(run: () => Promise<unknown>, streams: number, seconds: number, least: number): Promise<Timing> {
+  const times: number[] = [];
+  const cpu = process.cpuUsage();
+  const start = performance.now();
+  const end = start + seconds * 1000;
+  const stream = async (): Promise<void> => {
+    while (performance.now() < end || times.length < least) {
+      const t = performance.now();
+      await run();
+      times.push(performance.now() - t);
+    }
+  };
+  await Promise.all(Array.from({ length: streams }, stream));
+  const { user, system } = process.cpuUsage(cpu);
+  return { times, cpuSeconds: (user + system) / 1e6, wallSeconds: (performance.now() - start) / 1000 };
+}
+
+function version(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}
+
+export const benchmarkCommand: Command = {
+  name: 'benchmark',
+  summary: 'Times a model on seeded inputs.',
+  usage: 'MODEL [--batch N] [--shape NAME=DIMS,...] [--threads T] [--seconds S] ...',
+  positionals: [1, 1],
+  options: {
+    batch: { type: 'string', value: 'N', help: 'size of the first dimension where it is symbolic (1)' },
+    shape: { type: 'string', value: 'NAME=1x3x224x224,...', help: 'shapes of inputs, or sizes of symbolic dimensions' },
+    input: { type: 'string', multiple: true, value: '[NAME=]FILE', help: 'an input from a .npy, .pb or raw file' },
+    threads: { type: 'string', value: 'T', help: 'most threads of a run (the usable cores)' },
+    scheduler: { type: 'string', value: 'S', help: 'latency (default): a run uses all threads; throughput: one each' },
+    streams: { type: 'string', value: 'K', help: 'runs at once (1; the threads for throughput)' },
+    seconds: { type: 'string', value: 'S', help: 'how long to measure (3)' },
+    warmup: { type: 'string', value: 'S', help: 'how long to warm up, 5 runs at most (1)' },
+  },
+  notes: 'Floats are seeded around zero, integers are ones. Times are milliseconds of a run, that is of a whole batch.',
+  async run(args, out) {
+    const [path] = args.positionals;
+    const threads = args.count('threads', thisMachine().cores, 1);
+    const scheduler = args.text('scheduler') ?? 'latency';
+    if (scheduler !== 'latency' && scheduler !== 'throughput') {
+      throw new OptionError(`--scheduler: expected latency or throughput, got "${scheduler}"`, { option: 'scheduler' });
+    }
+    const perRun = scheduler === 'throughput' ? 1 : threads;
+    const streams = args.count('streams', scheduler === 'throughput' ? threads : 1, 1);
+    const loading = performance.now();
+    const compiled = new CompiledModel(path, { threads: perRun });
+    const loaded = performance.now();
+    const batch = args.count('batch', 1);
+    const feeds: (HostValue | undefined)[] = gatherInputs(
+      compiled.model,
+      args.list('input'),
+      parseShapes(args.text('shape'), batch, compiled.model),
+    );
+    const planning = performance.now();
+    await compiled.prepare(feeds);
+    const planned = performance.now();
+    const run = (): Promise<HostValue[]> => compiled.run(feeds);
+    const warmEnd = performance.now() + args.number('warmup', 1) * 1000;
+    for (let i = 0; i < 5 && (i === 0 || performance.now() < warmEnd); i++) await run();
+    const { times, cpuSeconds, wallSeconds } = await measure(run, streams, args.number('seconds', 3), 5);
+    times.sort((a, b) => a - b);
+    const items = times.length * batch;
+    const result = {
+      engine: 'filigree',
+      version: version(),
+      model: basename(path, '.onnx'),
+      ...{ batch, threads, scheduler, streams, isa: thisMachine().isa },
+      median_ms: quantile(times, 0.5),
+      min_ms: times[0],
+      p90_ms: quantile(times, 0.9),
+      p99_ms: quantile(times, 0.99),
+      n: times.length,
+      items_per_s: items / wallSeconds,
+      cpu_s_per_item: cpuSeconds / items,
+      peak_rss_mb: peakResident(),
+      load_s: (loaded - loading + planned - planning) / 1000,
+      plan_s: (planned - planning) / 1000,
+    };
+    compiled.dispose();
+    const ms = (x: number): string => `${x.toFixed(3)} ms`;
+    out.line(`${result.model}, batch ${batch}, ${threads} threads, ${scheduler}, ${streams} at once, ${result.isa}`);
+    out.line(
+      `median ${ms(result.median_ms)}  min ${ms(result.min_ms)}  p90 ${ms(result.p90_ms)}  p99 ${ms(result.p99_ms)}`,
+    );
+    out.line(
+      `${result.items_per_s.toFixed(1)} items/s, ${(result.cpu_s_per_item * 1000).toFixed(3)} ms of CPU an item`,
+    );
+    out.line(
+      `loaded and planned in ${result.load_s.toFixed(2)} s, peak memory ${result.peak_rss_mb.toFixed(0)} MB, ${times.length} runs`,
+    );
+    out.result(result);
+    return 0;
+  },
+};

@@ -1,0 +1,209 @@
+/** `filigree inspect`: what a model is made of and how it will run. */
+
+import { byteLength } from '../ir/dtype.ts';
+import type { Node, Value, ValueType } from '../ir/graph.ts';
+import { isConcrete, shapeText, sizeOf } from '../ir/shape.ts';
+import type { HostTensor } from '../ir/tensor.ts';
+import { opKey } from '../ops/op.ts';
+import type { Stage } from '../plan/stage.ts';
+import { CompiledModel } from '../runtime/compiled.ts';
+import { type Sparsity, sparsityOf } from '../sparse/patterns.ts';
+import { type Command, grouped, mebibytes, table } from './command.ts';
+import { gatherInputs, parseShapes } from './feeds.ts';
+
+interface Layer {
+  readonly name: string;
+  readonly op: string;
+  readonly weight: readonly number[];
+  readonly parameters: number;
+  readonly sparsity: Sparsity;
+  /** Multiply-adds of a run, and those with a nonzero weight; undefined where the output's shape is not known. */
+  readonly macs: number | undefined;
+  readonly effectiveMacs: number | undefined;
+  readonly runsOn: string;
+}
+
+export function typeText(type: ValueType): string {
+  if (type.kind === 'tensor') return `${type.dtype} ${shapeText(type.shape)}`;
+  if (type.kind === 'map') return `map(${type.keyType}, ${typeText(type.value)})`;
+  return `${type.kind}(${typeText(type.element)})`;
+}
+
+/** Where each node runs: kernels, folded away, or its reference with the reason. */
+function placement(stages: readonly Stage[]): Map<object, string> {
+  const places = new Map<object, string>();
+  for (const { sections } of stages) {
+    for (const section of sections) {
+      if (section.kind === 'reference') {
+        places.set(section.node, `reference: ${section.reason}`);
+        continue;
+      }
+      for (const { kernel, node } of section.plan.steps) {
+        const own = !/^(segments\.|copy|fill|strided|pack)/.test(kernel);
+        if (own || !places.has(node)) places.set(node, kernel);
+      }
+    }
+  }
+  return places;
+}
+
+const summedAxis = (node: Node): number => {
+  if (/Conv/.test(node.op)) return 1;
+  const turned = node.attributes.get('transB');
+  return turned?.type === 'int' && turned.value ? 1 : 0;
+};
+
+function weightOf(node: Node): HostTensor | undefined {
+  const at = { Conv: 1, Linear: 1, MatMul: 1, Gemm: 1, ConvTranspose: 1, MatMulInteger: 1, ConvInteger: 1 }[node.op];
+  const quantized = { QLinearConv: 3, QLinearMatMul: 3, LSTM: 1, GRU: 1, RNN: 1 }[node.op];
+  const content = node.inputs[at ?? quantized ?? -1]?.constant;
+  return content?.kind === 'tensor' && content.dims.length > 1 ? content : undefined;
+}
+
+/** Multiply-adds: every output position meets every weight of its channel. */
+function macsOf(node: Node, weight: HostTensor, dims: readonly number[] | undefined): number | undefined {
+  if (!dims) return undefined;
+  const size = sizeOf(weight.dims);
+  if (/Conv/.test(node.op)) return (sizeOf(dims) / Math.max(1, dims[1])) * (size / weight.dims[0]) * weight.dims[0];
+  const columns = weight.dims[1 - summedAxis(node)];
+  return (sizeOf(dims) / Math.max(1, columns)) * size;
+}
+
+function layersOf(
+  compiled: CompiledModel,
+  places: ReadonlyMap<object, string>,
+  shapes: ReadonlyMap<Value, readonly number[]>,
+): Layer[] {
+  const layers: Layer[] = [];
+  for (const node of compiled.model.graph.nodes) {
+    const weight = weightOf(node);
+    if (!weight) continue;
+    const sparsity = sparsityOf(weight, summedAxis(node));
+    const output = node.outputs[0];
+    const macs = macsOf(node, weight, output ? shapes.get(output) : undefined);
+    layers.push({
+      name: node.name,
+      op: opKey(node.domain, node.op),
+      weight: weight.dims,
+      parameters: sizeOf(weight.dims),
+      sparsity,
+      macs,
+      effectiveMacs: macs === undefined ? undefined : macs * (1 - sparsity.zeros),
+      runsOn: places.get(node) ?? 'folded away',
+    });
+  }
+  return layers;
+}
+
+/** Output shapes: planned ones, else those the model declares without symbols. */
+function shapesOf(compiled: CompiledModel, stages: readonly Stage[]): Map<Value, readonly number[]> {
+  const shapes = new Map<Value, readonly number[]>();
+  for (const node of compiled.model.graph.nodes) {
+    for (const output of node.outputs) {
+      if (output?.type?.kind === 'tensor' && isConcrete(output.type.shape)) shapes.set(output, output.type.shape);
+    }
+  }
+  for (const stage of stages) for (const [value, dims] of stage.shapes) shapes.set(value, dims);
+  return shapes;
+}
+
+function parametersOf(compiled: CompiledModel): { count: number; bytes: number } {
+  const seen = new Set<HostTensor>();
+  for (const node of compiled.model.graph.nodes) {
+    for (const input of node.inputs) if (input?.constant?.kind === 'tensor') seen.add(input.constant);
+  }
+  let count = 0;
+  let bytes = 0;
+  for (const t of seen) {
+    count += sizeOf(t.dims);
+    if (t.dtype !== 'string') bytes += byteLength(t.dtype, sizeOf(t.dims));
+  }
+  return { count, bytes };
+}
+
+function layerRow(layer: Layer): string[] {
+  const { zeros, zeroBlocks, pattern } = layer.sparsity;
+  const mega = (n: number | undefined): string => (n === undefined ? '?' : (n / 1e6).toFixed(1));
+  const percent = (x: number): string => `${(x * 100).toFixed(1)}%`;
+  const cells = [
+    layer.name || '(unnamed)',
+    layer.op,
+    shapeText(layer.weight),
+    percent(zeros),
+    percent(zeroBlocks),
+    pattern,
+  ];
+  return [...cells, mega(layer.macs), mega(layer.effectiveMacs), layer.runsOn];
+}
+
+export const inspectCommand: Command = {
+  name: 'inspect',
+  summary: 'Shows what a model is made of, how sparse it is, and what will run it.',
+  usage: 'MODEL [--shape NAME=DIMS,...] [--why]',
+  positionals: [1, 1],
+  options: {
+    shape: { type: 'string', value: 'NAME=1x3x224x224,...', help: 'shapes of inputs, or sizes of symbolic dimensions' },
+    batch: { type: 'string', value: 'N', help: 'size of the first dimension where it is symbolic (1)' },
+    why: { type: 'boolean', help: 'list every node that runs on its reference, with the reason' },
+  },
+  async run(args, out) {
+    const compiled = new CompiledModel(args.positionals[0]);
+    const { model } = compiled;
+    const wishes = parseShapes(args.text('shape'), args.count('batch', 1), model);
+    const stage = await compiled.prepare(gatherInputs(model, [], wishes));
+    const stages = [stage];
+    const places = placement(stages);
+    const layers = layersOf(compiled, places, shapesOf(compiled, stages));
+    const operators: Record<string, number> = {};
+    for (const node of model.graph.nodes) {
+      const key = opKey(node.domain, node.op);
+      operators[key] = (operators[key] ?? 0) + 1;
+    }
+    const references = stages.flatMap(({ sections }) => sections.filter((section) => section.kind === 'reference'));
+    const parameters = parametersOf(compiled);
+    const sum = (of: (layer: Layer) => number | undefined): number =>
+      layers.reduce((a, layer) => a + (of(layer) ?? 0), 0);
+    const arena = Math.max(0, ...stage.sections.map((s) => (s.kind === 'native' ? s.plan.arenaBytes : 0)));
+    const memory = { arenaBytes: arena, packedBytes: compiled.packedBytes, weightBytes: parameters.bytes };
+    out.result({
+      inputs: model.inputs.map(({ name, type }) => ({ name, type: typeText(type) })),
+      outputs: model.outputs.map(({ name, type }) => ({ name, type: typeText(type) })),
+      irVersion: model.irVersion,
+      opsets: Object.fromEntries([...model.opsets].map(([domain, v]) => [domain || 'ai.onnx', v])),
+      producer: model.producer,
+      operators,
+      parameters: parameters.count,
+      macs: sum((layer) => layer.macs),
+      effectiveMacs: sum((layer) => layer.effectiveMacs),
+      memory,
+      layers,
+      references: references.map(({ node, reason }) => ({ node: node.name, op: opKey(node.domain, node.op), reason })),
+      complete: stage.rest === undefined,
+    });
+    for (const { name, type } of model.inputs) out.line(`input   ${name}: ${typeText(type)}`);
+    for (const { name, type } of model.outputs) out.line(`output  ${name}: ${typeText(type)}`);
+    const versions = [...model.opsets].map(([domain, v]) => `${domain || 'ai.onnx'} ${v}`).join(', ');
+    out.line(`IR ${model.irVersion}, ${versions}${model.producer ? `, by ${model.producer}` : ''}`);
+    out.line(`parameters ${grouped(parameters.count)} (${mebibytes(parameters.bytes)})`);
+    out.line(
+      `operators  ${Object.entries(operators)
+        .sort((a, b) => b[1] - a[1])
+        .map(([op, n]) => `${op} ${n}`)
+        .join(', ')}`,
+    );
+    out.line();
+    const head = ['layer', 'operator', 'weight', 'zeros', '4-blocks', 'pattern', 'MMAC', 'nonzero', 'runs on'];
+    if (layers.length) out.line(table([head, ...layers.map(layerRow)]));
+    out.line();
+    out.line(
+      `multiply-adds ${grouped(sum((l) => l.macs))}, with nonzero weights ${grouped(sum((l) => l.effectiveMacs))}`,
+    );
+    out.line(`memory: working ${mebibytes(memory.arenaBytes)}, packed weights ${mebibytes(memory.packedBytes)}`);
+    out.line(`nodes on references: ${references.length}${stage.rest ? ', and what follows depends on data' : ''}`);
+    if (args.flag('why')) {
+      for (const { node, reason } of references) out.line(`  ${opKey(node.domain, node.op)} "${node.name}": ${reason}`);
+    }
+    compiled.dispose();
+    return 0;
+  },
+};
