@@ -77,7 +77,7 @@ export class NodeLowering extends NodeAccess implements LowerContext {
   density(i: number): number {
     const content = this.constant(i);
     if (!content) throw new InternalError(`input ${i} of ${this.#node.op} is not constant`);
-    return densityOf(content);
+    return this.#part.context.sparse ? densityOf(content) : 1;
   }
 
   input(i: number): Operand {

@@ -18,6 +18,8 @@ export interface PlanContext {
   readonly threads: number;
   /** Whether generated code may run. */
   readonly jit: boolean;
+  /** False has every weight treated as dense. */
+  readonly sparse: boolean;
 }
 
 interface SegmentForm {

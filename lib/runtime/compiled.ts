@@ -18,6 +18,8 @@ export interface CompileOptions extends LoadOptions {
   readonly priority?: number;
   readonly planCacheSize?: number;
   readonly optimization?: 'none' | 'all';
+  /** False runs every weight through dense kernels: for comparisons. */
+  readonly sparse?: boolean;
 }
 
 /** What a single run may ask for. */
@@ -41,7 +43,8 @@ export class CompiledModel {
     if ((options.optimization ?? 'all') === 'all') optimize(this.model.graph);
     this.#drive = { threads: this.threads, priority: options.priority ?? 0 };
     this.#weights = new Weights(machine);
-    const plan = { kernels: machine.kernels, threads: this.threads, jit: machine.jit };
+    const sparse = options.sparse ?? true;
+    const plan = { kernels: machine.kernels, threads: this.threads, jit: machine.jit, sparse };
     const shared = { plan, weights: this.#weights, memories: new WeakMap(), planLimit: options.planCacheSize ?? 32 };
     this.#program = new Program(this.model.graph, shared, (body) => driveSync(body, this.#drive));
   }

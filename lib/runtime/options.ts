@@ -19,6 +19,8 @@ export interface SessionOptions {
   readonly dimensions?: Readonly<Record<string, number>>;
   /** `none` runs the graph as it is written; `all` (default) applies every rewrite. */
   readonly optimization?: 'none' | 'all';
+  /** `false` runs every weight through dense kernels: for comparisons. `true` by default. */
+  readonly sparse?: boolean;
   /** Runs of a higher priority start first among sessions that wait for the pool. 0 by default. */
   readonly priority?: number;
 }
@@ -55,6 +57,7 @@ const sessionRules: Readonly<Record<keyof SessionOptions, Rule>> = {
   externalData: recordOf('Uint8Array', (value) => value instanceof Uint8Array),
   dimensions: recordOf('whole numbers', (value) => Number.isSafeInteger(value) && (value as number) >= 0),
   optimization: oneOf('none', 'all'),
+  sparse: (value) => (typeof value === 'boolean' ? undefined : 'true or false'),
   priority: (value) => (Number.isSafeInteger(value) ? undefined : 'a whole number'),
 };
 
