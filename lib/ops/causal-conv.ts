@@ -4,6 +4,7 @@ import { tensorType, type ValueType } from '../ir/graph.ts';
 import { type Dim, type Shape, shapeText } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, toNumbers } from '../ir/tensor.ts';
 import { checkBias } from './conv.ts';
+import { expectSame, floatKinds } from './elements.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 
 function unequal(a: Dim, b: Dim): boolean {
@@ -41,7 +42,8 @@ function causalInfer(ctx: InferContext): ValueType[] {
   const [x, weight, past] = [ctx.shape(0), ctx.shape(1), ctx.shape(3)];
   activation(ctx);
   const state = x && weight ? stateShape(ctx, x, weight, ctx.shape(2), past) : past;
-  return [tensorType(ctx.dtype(0), x), tensorType(ctx.dtype(0), state)];
+  const dtype = expectSame(ctx, 4, floatKinds);
+  return [tensorType(dtype, x), tensorType(dtype, state)];
 }
 
 function causalReference(ctx: ReferenceContext): HostTensor[] {

@@ -4,7 +4,7 @@ import { dtypeInfo, isBig } from '../ir/dtype.ts';
 import { tensorType } from '../ir/graph.ts';
 import { type Shape, shapeText, sizeOf } from '../ir/shape.ts';
 import { allocate, fromNumbers, type HostTensor, tensor, toNumbers } from '../ir/tensor.ts';
-import { doubles } from './elements.ts';
+import { doubles, expectKinds, integerKinds } from './elements.ts';
 import { defineOp, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 import { forEachTap, makeWindow, perAxis, type SpatialWindow, type WindowAttributes } from './window.ts';
 
@@ -102,7 +102,10 @@ export const col2imOps: readonly OpDefinition[] = [
     inputs: [3, 3],
     outputs: [1, 1],
     attributes: { strides: 'ints', dilations: 'ints', pads: 'ints' },
-    infer: (ctx) => [tensorType(ctx.dtype(0), imageShape(ctx, ctx.shape(0), ctx.integers(1), ctx.integers(2)))],
+    infer: (ctx) => {
+      expectKinds(ctx, [1, 2], integerKinds);
+      return [tensorType(ctx.dtype(0), imageShape(ctx, ctx.shape(0), ctx.integers(1), ctx.integers(2)))];
+    },
     reference: col2imReference,
   }),
 ];

@@ -4,6 +4,7 @@ import { tensorType } from '../ir/graph.ts';
 import { type Dim, type Shape, shapeText, sizeOf } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, toNumbers } from '../ir/tensor.ts';
 import { checkBias, convAttributes, filledWithBias, kernelOf } from './conv.ts';
+import { expectSame, floatKinds } from './elements.ts';
 import type { LowerContext } from './lower.ts';
 import { defineOp, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 import { forEachTap, perAxis, readWindow, type SpatialWindow, span, type WindowAttributes } from './window.ts';
@@ -183,7 +184,9 @@ export const convTransposeOps: readonly OpDefinition[] = [
     inputs: [2, 3],
     outputs: [1, 1],
     attributes: { ...convAttributes, output_padding: 'ints', output_shape: 'ints' },
-    infer: (ctx) => [tensorType(ctx.dtype(0), transposedShape(ctx, ctx.shape(0), ctx.shape(1), ctx.shape(2)))],
+    infer: (ctx) => [
+      tensorType(expectSame(ctx, 3, floatKinds), transposedShape(ctx, ctx.shape(0), ctx.shape(1), ctx.shape(2))),
+    ],
     reference: transposedReference,
     lower: lowerTransposed,
   }),

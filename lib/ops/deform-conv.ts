@@ -4,6 +4,7 @@ import { tensorType } from '../ir/graph.ts';
 import { type Shape, shapeText, sizeOf, stridesOf } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, toNumbers } from '../ir/tensor.ts';
 import { type ConvProblem, convAttributes, convProblem, convShape, filledWithBias } from './conv.ts';
+import { expectSame, floatKinds } from './elements.ts';
 import { defineOp, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 
 function checkOperand(ctx: NodeReader, what: string, dims: readonly number[], want: readonly number[]): void {
@@ -131,7 +132,9 @@ export const deformConvOps: readonly OpDefinition[] = [
     inputs: [3, 5],
     outputs: [1, 1],
     attributes: { ...convAttributes, offset_group: 'int' },
-    infer: (ctx) => [tensorType(ctx.dtype(0), deformShape(ctx, ctx.shape(0), ctx.shape(1), ctx.shape(3)))],
+    infer: (ctx) => [
+      tensorType(expectSame(ctx, 5, floatKinds), deformShape(ctx, ctx.shape(0), ctx.shape(1), ctx.shape(3))),
+    ],
     reference: deformReference,
   }),
 ];

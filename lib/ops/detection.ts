@@ -3,7 +3,7 @@
 import { tensorType, type ValueType } from '../ir/graph.ts';
 import { type Dim, type Shape, shapeText, sizeOf } from '../ir/shape.ts';
 import { type HostTensor, tensor } from '../ir/tensor.ts';
-import { expectKind, floatKinds, numberSink, numbersOf } from './elements.ts';
+import { expectKinds, expectSame, floatKinds, integerKinds, numberSink, numbersOf } from './elements.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 
 /** Corners and area of a box. */
@@ -208,7 +208,7 @@ function roiAlign(ctx: ReferenceContext): HostTensor[] {
   let out = 0;
   for (let r = 0; r < dims[0]; r++) {
     const n = images[r];
-    if (n < 0 || n >= batch) throw ctx.error(`region ${r} is of image ${n}, but the batch has ${batch}`);
+    if (!(n >= 0 && n < batch)) throw ctx.error(`region ${r} is of image ${n}, but the batch has ${batch}`);
     const [x1, y1, x2, y2] = [0, 1, 2, 3].map((i) => rois[4 * r + i] * rule.scale - offset);
     const vertical = axisPoints(ctx, y1, y2, rule.rows, height, rule);
     const horizontal = axisPoints(ctx, x1, x2, rule.columns, width, rule);
@@ -227,6 +227,8 @@ function roiAlign(ctx: ReferenceContext): HostTensor[] {
 
 function suppressionInfer(ctx: InferContext): ValueType[] {
   checkBoxes(ctx, ctx.shape(0), ctx.shape(1));
+  expectKinds(ctx, [0, 1, 3, 4], floatKinds);
+  expectKinds(ctx, [2], integerKinds);
   return [tensorType('int64', [null, 3])];
 }
 
@@ -253,9 +255,10 @@ export const detectionOps: readonly OpDefinition[] = [
       sampling_ratio: 'int',
       spatial_scale: 'float',
     },
-    infer: (ctx) => [
-      tensorType(expectKind(ctx, 0, floatKinds), alignedShape(ctx, ctx.shape(0), ctx.shape(1), ctx.shape(2))),
-    ],
+    infer: (ctx) => {
+      expectKinds(ctx, [2], integerKinds);
+      return [tensorType(expectSame(ctx, 2, floatKinds), alignedShape(ctx, ctx.shape(0), ctx.shape(1), ctx.shape(2)))];
+    },
     reference: roiAlign,
   }),
 ];

@@ -99,6 +99,11 @@ export function expectKind(ctx: InferContext, i: number, kinds: readonly DTypeKi
   return dtype;
 }
 
+/** Throws where a present input among `inputs` is not of one of the `kinds`. */
+export function expectKinds(ctx: InferContext, inputs: readonly number[], kinds: readonly DTypeKind[]): void {
+  for (const i of inputs) if (ctx.has(i) && ctx.type(i)) expectKind(ctx, i, kinds);
+}
+
 /** The common element type of the inputs `0..count`; throws where they differ. */
 export function expectSame(ctx: InferContext, count: number, kinds?: readonly DTypeKind[]): DType {
   const dtype = kinds ? expectKind(ctx, 0, kinds) : ctx.dtype(0);

@@ -1,5 +1,6 @@
 /** The table of all operators: every family file lists its definitions here. */
 
+import { InternalError } from '../errors.ts';
 import { activationOps } from './activation.ts';
 import { attentionOps } from './attention.ts';
 import { binaryOps } from './binary.ts';
@@ -124,8 +125,10 @@ const families: readonly (readonly OpDefinition[])[] = [
 ];
 
 const table = new Map<string, OpDefinition>();
-for (const family of families) {
-  for (const op of family) table.set(opKey(op.domain ?? '', op.name), op);
+for (const op of families.flat()) {
+  const key = opKey(op.domain ?? '', op.name);
+  if (table.has(key)) throw new InternalError(`operator ${key} is defined twice`);
+  table.set(key, op);
 }
 
 /** The definition of an operator, or undefined. */

@@ -4,8 +4,8 @@ import { tensorType, type ValueType } from '../ir/graph.ts';
 import { shapeText, sizeOf } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, tensor } from '../ir/tensor.ts';
 import { type ConvProblem, convAttributes, convolve, convProblem, convShape } from './conv.ts';
-import { doubles, numbersOf } from './elements.ts';
-import { bytes, expectType } from './integer-matmul.ts';
+import { doubles, expectKinds, floatKinds, integerKinds, numbersOf } from './elements.ts';
+import { bytes, expectType, expectZeros } from './integer-matmul.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 import { quantizer } from './quantize.ts';
 import { mapWindow } from './window.ts';
@@ -27,6 +27,10 @@ function convInteger(ctx: ReferenceContext): HostTensor[] {
 }
 
 function integerInfer(ctx: InferContext): ValueType[] {
+  expectZeros(ctx, [
+    [0, 2],
+    [1, 3],
+  ]);
   for (const i of [0, 1]) expectType(ctx, i, bytes);
   return [tensorType('int32', convShape(ctx, ctx.shape(0), ctx.shape(1), undefined))];
 }
@@ -63,6 +67,12 @@ function linearConv(ctx: ReferenceContext): HostTensor[] {
 }
 
 function linearInfer(ctx: InferContext): ValueType[] {
+  expectZeros(ctx, [
+    [0, 2],
+    [3, 5],
+  ]);
+  expectKinds(ctx, [1, 4, 6], floatKinds);
+  expectKinds(ctx, [8], integerKinds);
   for (const i of [0, 3]) expectType(ctx, i, bytes);
   return [tensorType(expectType(ctx, 7, bytes), convShape(ctx, ctx.shape(0), ctx.shape(3), ctx.shape(8)))];
 }

@@ -3,6 +3,7 @@
 import type { DType } from '../ir/dtype.ts';
 import { tensorType, type ValueType } from '../ir/graph.ts';
 import { type HostTensor, tensor } from '../ir/tensor.ts';
+import { expectKinds, floatKinds } from './elements.ts';
 import { type MatMulProblem, matmulProblem, matmulShape, multiplyStacks } from './matmul.ts';
 import { defineOp, type InferContext, type OpDefinition, type ReferenceContext } from './op.ts';
 import { fromQuantized, quantizer } from './quantize.ts';
@@ -15,11 +16,24 @@ export function expectType(ctx: InferContext, i: number, types: readonly DType[]
   return dtype;
 }
 
+/** Throws where a zero point (the second of a pair) is not of its operand's type. */
+export function expectZeros(ctx: InferContext, pairs: readonly (readonly [number, number])[]): void {
+  for (const [operand, zero] of pairs) {
+    if (ctx.has(zero) && ctx.type(zero) && ctx.dtype(zero) !== ctx.dtype(operand)) {
+      throw ctx.error(`the zero point (input ${zero}) is of type ${ctx.dtype(zero)}, expected ${ctx.dtype(operand)}`);
+    }
+  }
+}
+
 export const bytes: readonly DType[] = ['uint8', 'int8'];
 
 const float8: readonly DType[] = ['float8e4m3fn', 'float8e4m3fnuz', 'float8e5m2', 'float8e5m2fnuz'];
 
 function integerInfer(ctx: InferContext): ValueType[] {
+  expectZeros(ctx, [
+    [0, 2],
+    [1, 3],
+  ]);
   for (const i of [0, 1]) expectType(ctx, i, bytes);
   return [tensorType('int32', matmulShape(ctx, ctx.shape(0), ctx.shape(1)))];
 }
@@ -42,6 +56,11 @@ function matMulInteger(ctx: ReferenceContext): HostTensor[] {
 }
 
 function linearInfer(ctx: InferContext): ValueType[] {
+  expectZeros(ctx, [
+    [0, 2],
+    [3, 5],
+  ]);
+  expectKinds(ctx, [1, 4, 6], floatKinds);
   for (const i of [0, 3]) expectType(ctx, i, [...bytes, ...float8]);
   return [tensorType(expectType(ctx, 7, [...bytes, ...float8]), matmulShape(ctx, ctx.shape(0), ctx.shape(3)))];
 }

@@ -1,11 +1,11 @@
 /** Normalizations over trailing axes: LayerNormalization, RMSNormalization, SimplifiedLayerNormalization. */
 
-import { type DType, dtypeFromOnnx } from '../ir/dtype.ts';
+import { type DType, dtypeFromOnnx, isFloat } from '../ir/dtype.ts';
 import { tensorType, type ValueType } from '../ir/graph.ts';
 import { broadcastShapes, broadcastStrides, type Shape, shapeText, sizeBetween, sizeOf } from '../ir/shape.ts';
 import type { HostTensor } from '../ir/tensor.ts';
 import { forEachRow } from './broadcast.ts';
-import { expectKind, floatKinds, numberSink, numbersOf } from './elements.ts';
+import { expectKinds, floatKinds, numberSink, numbersOf } from './elements.ts';
 import type { LowerContext } from './lower.ts';
 import { type LayerNormSlots, lowerLayerNorm } from './lower-norm.ts';
 import {
@@ -20,7 +20,8 @@ import {
 /** Type of the statistics: what `stash_type` names, float32 by default. */
 function stashType(ctx: NodeReader): DType {
   const dtype = dtypeFromOnnx(ctx.int('stash_type', 1));
-  if (dtype === undefined) throw ctx.error(`"stash_type" is ${ctx.int('stash_type', 1)}, expected a float type`);
+  if (dtype === undefined || !isFloat(dtype))
+    throw ctx.error(`"stash_type" is ${ctx.int('stash_type', 1)}, expected a float type`);
   return dtype;
 }
 
@@ -36,7 +37,7 @@ function checkParameter(ctx: NodeReader, what: string, shape: Shape | undefined,
 
 function layerInfer(ctx: InferContext, output: DType): ValueType[] {
   const x = ctx.shape(0);
-  expectKind(ctx, 0, floatKinds);
+  expectKinds(ctx, [0, 1, 2], floatKinds);
   if (!x) return [tensorType(output, x), tensorType(stashType(ctx), x), tensorType(stashType(ctx), x)];
   const axis = normalizeAxis(ctx, ctx.int('axis', -1), x.length);
   checkParameter(ctx, 'scale', ctx.shape(1), x);
@@ -103,6 +104,20 @@ function lowerRows(
   return lowerLayerNorm(ctx, all, { axis, epsilon: ctx.float('epsilon', 1e-5), rms });
 }
 
+function simplifiedLayerNorm(domain: string): OpDefinition {
+  return defineOp({
+    name: 'SimplifiedLayerNormalization',
+    domain,
+    since: [1],
+    inputs: [2, 2],
+    outputs: [1, 2],
+    attributes,
+    infer: (ctx) => layerInfer(ctx, ctx.dtype(1)),
+    reference: (ctx) => normalizeRows(ctx, false, ctx.tensor(1).dtype),
+    lower: (ctx) => lowerRows(ctx, { beta: -1, mean: -1, inverse: 1 }, true),
+  });
+}
+
 export const layerNormOps: readonly OpDefinition[] = [
   defineOp({
     name: 'LayerNormalization',
@@ -124,15 +139,7 @@ export const layerNormOps: readonly OpDefinition[] = [
     reference: (ctx) => normalizeRows(ctx, false, ctx.tensor(1).dtype),
     lower: (ctx) => lowerRows(ctx, { beta: -1, mean: -1, inverse: -1 }, true),
   }),
-  // Not in the standard: what ONNX Runtime's optimizer writes into the default domain.
-  defineOp({
-    name: 'SimplifiedLayerNormalization',
-    since: [1],
-    inputs: [2, 2],
-    outputs: [1, 2],
-    attributes,
-    infer: (ctx) => layerInfer(ctx, ctx.dtype(1)),
-    reference: (ctx) => normalizeRows(ctx, false, ctx.tensor(1).dtype),
-    lower: (ctx) => lowerRows(ctx, { beta: -1, mean: -1, inverse: 1 }, true),
-  }),
+  // Not in the standard: what ONNX Runtime's optimizer writes, into either domain.
+  simplifiedLayerNorm(''),
+  simplifiedLayerNorm('com.microsoft'),
 ];

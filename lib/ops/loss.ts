@@ -3,7 +3,7 @@
 import { tensorType, type ValueType } from '../ir/graph.ts';
 import { type Dim, type Shape, shapeText, sizeBetween } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, toNumbers } from '../ir/tensor.ts';
-import { expectKind, floatKinds, numbersOf } from './elements.ts';
+import { expectKind, expectKinds, floatKinds, integerKinds, numbersOf } from './elements.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 
 type Reduction = 'none' | 'mean' | 'sum';
@@ -36,6 +36,8 @@ function lossInfer(ctx: InferContext): ValueType[] {
   const [scores, labels] = [ctx.shape(0), ctx.shape(1)];
   checkLoss(ctx, scores, labels, ctx.shape(2));
   const dtype = expectKind(ctx, 0, floatKinds);
+  expectKinds(ctx, [1], integerKinds);
+  expectKinds(ctx, [2], floatKinds);
   const shape = reductionOf(ctx) === 'none' ? (labels ?? (scores && [scores[0], ...scores.slice(2)])) : [];
   return [tensorType(dtype, shape), tensorType(dtype, scores)];
 }

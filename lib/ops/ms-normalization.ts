@@ -4,14 +4,7 @@ import { tensorType, type ValueType } from '../ir/graph.ts';
 import { type Shape, shapeText } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, type HostValue, toNumbers } from '../ir/tensor.ts';
 import { lowerLayerNorm } from './lower-norm.ts';
-import {
-  defineOp,
-  type InferContext,
-  type NodeReader,
-  normalizeAxis,
-  type OpDefinition,
-  type ReferenceContext,
-} from './op.ts';
+import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 import { sigmoid } from './special-functions.ts';
 
 interface Normalization {
@@ -120,44 +113,6 @@ function skipNormalization(name: string, simplified: boolean): OpDefinition {
   });
 }
 
-function simplifiedReference(ctx: ReferenceContext): HostValue[] {
-  const [x, scale] = [ctx.tensor(0), ctx.tensor(1)];
-  const axis = normalizeAxis(ctx, ctx.int('axis', -1), x.dims.length);
-  const width = x.dims.slice(axis).reduce((product, dim) => product * dim, 1);
-  const y = Float64Array.from(toNumbers(x));
-  const { inverse } = normalizeRows(y, {
-    width,
-    epsilon: ctx.float('epsilon', 1e-5),
-    simplified: true,
-    gamma: vector(ctx, scale, width, 'the scale'),
-  });
-  const statistics = x.dims.map((dim, i) => (i < axis ? dim : 1));
-  return [fromNumbers(scale.dtype, x.dims, y), fromNumbers('float32', statistics, inverse)];
-}
-
-function simplifiedNormalization(domain: string): OpDefinition {
-  return defineOp({
-    name: 'SimplifiedLayerNormalization',
-    domain,
-    since: [1],
-    inputs: [2, 2],
-    outputs: [1, 2],
-    attributes: { axis: 'int', epsilon: 'float', stash_type: 'int' },
-    infer: (ctx) => {
-      const shape = ctx.shape(0);
-      const axis = shape && normalizeAxis(ctx, ctx.int('axis', -1), shape.length);
-      return [
-        tensorType(ctx.dtype(1), shape),
-        tensorType(
-          'float32',
-          shape?.map((dim, i) => (i < axis! ? dim : 1)),
-        ),
-      ];
-    },
-    reference: simplifiedReference,
-  });
-}
-
 function gatedReference(ctx: ReferenceContext): HostValue[] {
   const [x, scale, gate] = [ctx.tensor(0), ctx.tensor(1), toNumbers(ctx.tensor(2))];
   const activation = ctx.string('activation', 'silu');
@@ -248,8 +203,6 @@ const groupAttributes = { activation: 'int', channels_last: 'int', epsilon: 'flo
 export const msNormalizationOps: readonly OpDefinition[] = [
   skipNormalization('SkipLayerNormalization', false),
   skipNormalization('SkipSimplifiedLayerNormalization', true),
-  simplifiedNormalization(''),
-  simplifiedNormalization('com.microsoft'),
   defineOp({
     name: 'GatedRMSNorm',
     domain: 'com.microsoft',

@@ -4,7 +4,7 @@ import { tensorType, type ValueType } from '../ir/graph.ts';
 import { type Shape, shapeText, sizeBetween, sizeOf } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor } from '../ir/tensor.ts';
 import { normalizeAxes } from './axes.ts';
-import { expectKind, floatKinds, numberSink, numbersOf } from './elements.ts';
+import { expectKind, expectKinds, expectSame, floatKinds, numberSink, numbersOf } from './elements.ts';
 import { lowerBatchNorm, lowerGroupNorm } from './lower-norm.ts';
 import {
   defineOp,
@@ -64,6 +64,7 @@ function batchInfer(ctx: InferContext): ValueType[] {
     });
   }
   const dtype = expectKind(ctx, 0, floatKinds);
+  expectKinds(ctx, [1, 2, 3, 4], floatKinds);
   const running = tensorType(ctx.version < 14 ? dtype : ctx.dtype(3), ctx.shape(3));
   return [tensorType(dtype, x), running, running, running, running];
 }
@@ -110,7 +111,7 @@ function instanceInfer(ctx: InferContext): ValueType[] {
     checkVector(ctx, 'scale', ctx.shape(1), x[1]);
     checkVector(ctx, 'bias', ctx.shape(2), x[1]);
   }
-  return [tensorType(expectKind(ctx, 0, floatKinds), x)];
+  return [tensorType(expectSame(ctx, 3, floatKinds), x)];
 }
 
 /** Normalizes runs of `channelsPerGroup` planes; `at(c)` is where channel c's scale and bias are. */
@@ -292,7 +293,10 @@ export const normOps: readonly OpDefinition[] = [
     inputs: [3, 3],
     outputs: [1, 1],
     attributes: { epsilon: 'float', num_groups: 'int', stash_type: 'int' },
-    infer: (ctx) => like((reader, x) => checkGroup(reader, x, ctx.shape(1), ctx.shape(2)))(ctx),
+    infer: (ctx) => {
+      expectSame(ctx, 3, floatKinds);
+      return like((reader, x) => checkGroup(reader, x, ctx.shape(1), ctx.shape(2)))(ctx);
+    },
     reference: groupNormalization,
     lower: (ctx) => {
       const groups = checkGroup(ctx, ctx.dims(0), ctx.dims(1), ctx.dims(2));

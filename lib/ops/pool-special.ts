@@ -3,7 +3,7 @@
 import { tensorType } from '../ir/graph.ts';
 import { type Dim, type Shape, shapeText, sizeOf, stridesOf } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, toNumbers } from '../ir/tensor.ts';
-import { doubles } from './elements.ts';
+import { doubles, expectKind, expectKinds, expectSame, floatKinds, integerKinds } from './elements.ts';
 import { defineOp, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 import { perAxis } from './window.ts';
 
@@ -121,11 +121,13 @@ export const poolSpecialOps: readonly OpDefinition[] = [
     outputs: [1, 1],
     attributes: { kernel_shape: 'ints', pads: 'ints', strides: 'ints' },
     infer: (ctx) => {
+      const dtype = expectKind(ctx, 0, floatKinds);
+      expectKinds(ctx, [1, 2], integerKinds);
       const x = ctx.shape(0);
       const asked = ctx.integers(2);
-      if (!x) return [tensorType(ctx.dtype(0), asked)];
-      if (asked) return [tensorType(ctx.dtype(0), askedShape(ctx, asked, x.length))];
-      return [tensorType(ctx.dtype(0), ctx.has(2) ? x.map(() => null) : unpooledShape(ctx, x))];
+      if (!x) return [tensorType(dtype, asked)];
+      if (asked) return [tensorType(dtype, askedShape(ctx, asked, x.length))];
+      return [tensorType(dtype, ctx.has(2) ? x.map(() => null) : unpooledShape(ctx, x))];
     },
     reference: maxUnpool,
   }),
@@ -135,7 +137,7 @@ export const poolSpecialOps: readonly OpDefinition[] = [
     inputs: [2, 2],
     outputs: [1, 1],
     attributes: { pooled_shape: 'ints', spatial_scale: 'float' },
-    infer: (ctx) => [tensorType(ctx.dtype(0), roiShape(ctx, ctx.shape(0), ctx.shape(1)))],
+    infer: (ctx) => [tensorType(expectSame(ctx, 2, floatKinds), roiShape(ctx, ctx.shape(0), ctx.shape(1)))],
     reference: maxRoiPool,
   }),
 ];

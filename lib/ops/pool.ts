@@ -1,10 +1,10 @@
 /** Sliding pools (MaxPool, AveragePool, LpPool) and pools over whole planes. */
 
-import { dtypeInfo } from '../ir/dtype.ts';
+import { dtypeInfo, isFloat } from '../ir/dtype.ts';
 import { tensorType, type ValueType } from '../ir/graph.ts';
 import { type Dim, type Shape, shapeText, sizeOf, stridesOf } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, tensor, toNumbers } from '../ir/tensor.ts';
-import { doubles } from './elements.ts';
+import { doubles, expectKind, floatKinds } from './elements.ts';
 import type { LowerContext } from './lower.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 import { lowerGlobalPool, lowerPool, type NativePool } from './pool-lower.ts';
@@ -179,7 +179,11 @@ function maxPool(ctx: ReferenceContext): HostTensor[] {
 
 function maxPoolInfer(ctx: InferContext): ValueType[] {
   const shape = poolShape(ctx, ctx.shape(0));
-  return [tensorType(ctx.dtype(0), shape), tensorType('int64', shape)];
+  const dtype = ctx.dtype(0);
+  if (!isFloat(dtype) && dtype !== 'int8' && dtype !== 'uint8') {
+    throw ctx.error(`input 0 is of type ${dtype}, expected a float, int8 or uint8`);
+  }
+  return [tensorType(dtype, shape), tensorType('int64', shape)];
 }
 
 /** Padding behind the last position that an average counts; ceil_mode reaches further, but not into what counts. */
@@ -217,7 +221,10 @@ function pool(
     inputs: [1, 1],
     outputs: [1, name === 'MaxPool' ? 2 : 1],
     attributes: { ...windowAttributes, ceil_mode: 'int', ...attributes },
-    infer: name === 'MaxPool' ? maxPoolInfer : (ctx) => [tensorType(ctx.dtype(0), poolShape(ctx, ctx.shape(0)))],
+    infer:
+      name === 'MaxPool'
+        ? maxPoolInfer
+        : (ctx) => [tensorType(expectKind(ctx, 0, floatKinds), poolShape(ctx, ctx.shape(0)))],
     reference,
     lower: lowerings[name],
     window: (ctx, dims) => mapWindow(poolWindow(ctx, dims(0))),
@@ -241,7 +248,7 @@ function globalPool(
     lower: lowerings[name],
     infer: (ctx) => {
       const x = ctx.shape(0);
-      return [tensorType(ctx.dtype(0), x && [x[0], x[1], ...spatialOf(ctx, x).map(() => 1)])];
+      return [tensorType(expectKind(ctx, 0, floatKinds), x && [x[0], x[1], ...spatialOf(ctx, x).map(() => 1)])];
     },
     reference: (ctx) => {
       const x = ctx.tensor(0);

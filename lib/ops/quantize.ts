@@ -5,7 +5,7 @@ import { floatEncoder, numberToFloat4e2m1 } from '../ir/float.ts';
 import { tensorType, type ValueType } from '../ir/graph.ts';
 import { type Shape, shapeText, sizeBetween, sizeOf } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, packed, tensor } from '../ir/tensor.ts';
-import { numberSink, numbersOf } from './elements.ts';
+import { expectKinds, numberSink, numbersOf } from './elements.ts';
 import {
   defineOp,
   type InferContext,
@@ -110,7 +110,8 @@ function concrete(shape: Shape | undefined): shape is readonly number[] {
   return shape?.every((dim) => typeof dim === 'number') ?? false;
 }
 
-function checkShapes(ctx: InferContext): void {
+function checkInputs(ctx: InferContext): void {
+  expectKinds(ctx, [1], ['float', 'int']);
   const [x, scale] = [ctx.shape(0), ctx.shape(1)];
   if (concrete(x) && concrete(scale)) granularity(ctx, x, scale);
   checkZero(ctx, ctx.shape(2), scale);
@@ -174,7 +175,9 @@ function quantizeLinear(ctx: ReferenceContext): HostTensor[] {
 }
 
 function quantizeInfer(ctx: InferContext): ValueType[] {
-  checkShapes(ctx);
+  checkInputs(ctx);
+  const kind = ctx.dtype(0);
+  if (!isFloat(kind) && kind !== 'int32') throw ctx.error(`input 0 is of type ${kind}, expected a float or int32`);
   return [tensorType(quantizedType(ctx, ctx.has(2) ? ctx.dtype(2) : undefined), ctx.shape(0))];
 }
 
@@ -205,7 +208,7 @@ function dequantizeLinear(ctx: ReferenceContext): HostTensor[] {
 }
 
 function dequantizeInfer(ctx: InferContext): ValueType[] {
-  checkShapes(ctx);
+  checkInputs(ctx);
   const dtype = ctx.dtype(0);
   if (dtype !== 'int32' && !quantized.includes(dtype)) {
     throw ctx.error(`input 0 is of type ${dtype}, expected a quantized type`);

@@ -4,7 +4,7 @@ import { type DType, dtypeFromOnnx, dtypeInfo, isFloat } from '../ir/dtype.ts';
 import { tensorType, type ValueType } from '../ir/graph.ts';
 import { type Shape, shapeText, sizeOf } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, tensor, toNumbers } from '../ir/tensor.ts';
-import { expectKind, floatKinds, numberSink, numbersOf } from './elements.ts';
+import { expectKind, expectKinds, floatKinds, numberSink, numbersOf } from './elements.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 import { RandomGenerator } from './random-generator.ts';
 
@@ -163,6 +163,8 @@ function dropout(ctx: ReferenceContext): HostTensor[] {
 
 function dropoutInfer(ctx: InferContext): ValueType[] {
   const dtype = expectKind(ctx, 0, floatKinds);
+  expectKinds(ctx, [1], floatKinds);
+  expectKinds(ctx, [2], ['bool']);
   return [tensorType(dtype, ctx.shape(0)), tensorType(maskType(ctx, dtype), ctx.shape(0))];
 }
 
@@ -176,7 +178,7 @@ export const randomOps: readonly OpDefinition[] = [
     outputs: [1, 1],
     attributes: { dtype: 'int', seed: 'float' },
     traits: ['random'],
-    infer: (ctx) => [tensorType(dtypeOf(ctx, ctx.dtype(0)), ctx.shape(0))],
+    infer: (ctx) => [tensorType(dtypeOf(ctx, expectKind(ctx, 0, floatKinds)), ctx.shape(0))],
     reference: bernoulli,
   }),
   defineOp({
@@ -186,7 +188,10 @@ export const randomOps: readonly OpDefinition[] = [
     outputs: [1, 1],
     attributes: { dtype: 'int', sample_size: 'int', seed: 'float' },
     traits: ['random'],
-    infer: (ctx) => [tensorType(dtypeOf(ctx, 'int32'), sampleShape(ctx, ctx.shape(0)))],
+    infer: (ctx) => {
+      expectKind(ctx, 0, floatKinds);
+      return [tensorType(dtypeOf(ctx, 'int32'), sampleShape(ctx, ctx.shape(0)))];
+    },
     reference: multinomial,
   }),
   defineOp({

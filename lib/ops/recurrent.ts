@@ -4,7 +4,7 @@ import type { AttributeType } from '../ir/graph.ts';
 import { tensorType, type ValueType } from '../ir/graph.ts';
 import { type Dim, type Shape, shapeText } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, toNumbers } from '../ir/tensor.ts';
-import { expectKind, floatKinds } from './elements.ts';
+import { expectKind, expectKinds, floatKinds, integerKinds } from './elements.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 import { multiplyAdd } from './product.ts';
 import { type Activation, readActivations } from './recurrent-activation.ts';
@@ -85,6 +85,8 @@ function recurrentInfer(ctx: InferContext, kind: CellKind): ValueType[] {
   const { length, batch, hidden, directions, batchFirst } = checkRecurrent(ctx, kind, shapes);
   readActivations(ctx, directions, kind.activations);
   const dtype = expectKind(ctx, 0, floatKinds);
+  expectKinds(ctx, kind.cell ? [1, 2, 3, 5, 6, 7] : [1, 2, 3, 5], floatKinds);
+  expectKinds(ctx, [4], integerKinds);
   const state = tensorType(dtype, batchFirst ? [batch, directions, hidden] : [directions, batch, hidden]);
   const y = batchFirst ? [batch, length, directions, hidden] : [length, directions, batch, hidden];
   return [tensorType(dtype, y), state, state].slice(0, kind.cell ? 3 : 2);

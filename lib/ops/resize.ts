@@ -4,6 +4,7 @@ import { type DType, dtypeInfo } from '../ir/dtype.ts';
 import { type AttributeType, tensorType, type ValueType } from '../ir/graph.ts';
 import { type Dim, isConcrete, type Shape, shapeText, sizeBetween, sizeOf, stridesOf } from '../ir/shape.ts';
 import { allocate, fromNumbers, type HostTensor, pick, toNumbers, zeros } from '../ir/tensor.ts';
+import { expectKinds, floatKinds, integerKinds } from './elements.ts';
 import { withExtraElement } from './extra-element.ts';
 import {
   defineOp,
@@ -271,6 +272,11 @@ function resizer(
     attributes: { mode: 'string', ...attributes },
     infer: (ctx): ValueType[] => {
       const dtype: DType = ctx.dtype(0);
+      if (ctx.version < 11) expectKinds(ctx, [1], floatKinds);
+      else {
+        expectKinds(ctx, [1, 2], floatKinds);
+        expectKinds(ctx, [3], integerKinds);
+      }
       return [tensorType(dtype, resizedShape(ctx, ctx.shape(0), request(ctx, constantReader(ctx))))];
     },
     reference: (ctx) => resize(ctx, request(ctx, inputReader(ctx))),

@@ -4,7 +4,7 @@ import { dtypeInfo } from '../ir/dtype.ts';
 import { tensorType, type ValueType } from '../ir/graph.ts';
 import { type Dim, type Shape, shapeText, sizeBetween, sizeOf, stridesOf } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, pick, toNumbers } from '../ir/tensor.ts';
-import { doubles, expectKind, floatKinds, numbersOf } from './elements.ts';
+import { doubles, expectKind, expectKinds, floatKinds, integerKinds, numbersOf } from './elements.ts';
 import { withExtraElement } from './extra-element.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 import { cubicFilter, type Filter, linearFilter } from './resize-axis.ts';
@@ -219,6 +219,7 @@ function affineGrid(ctx: ReferenceContext): HostTensor[] {
 
 function gridInfer(ctx: InferContext): ValueType[] {
   readRule(ctx);
+  expectKinds(ctx, [1], floatKinds);
   return [tensorType(ctx.dtype(0), sampledShape(ctx, ctx.shape(0), ctx.shape(1)))];
 }
 
@@ -238,12 +239,10 @@ export const samplingOps: readonly OpDefinition[] = [
     inputs: [2, 2],
     outputs: [1, 1],
     attributes: { align_corners: 'int' },
-    infer: (ctx) => [
-      tensorType(
-        expectKind(ctx, 0, floatKinds),
-        gridShape(ctx, ctx.shape(0), ctx.has(1) ? ctx.integers(1) : undefined),
-      ),
-    ],
+    infer: (ctx) => {
+      expectKinds(ctx, [1], integerKinds);
+      return [tensorType(expectKind(ctx, 0, floatKinds), gridShape(ctx, ctx.shape(0), ctx.integers(1)))];
+    },
     reference: affineGrid,
   }),
 ];

@@ -3,7 +3,7 @@
 import { tensorType, type ValueType } from '../ir/graph.ts';
 import { sameShape, shapeText } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, toNumbers } from '../ir/tensor.ts';
-import { numbersOf } from './elements.ts';
+import { expectKinds, floatKinds, integerKinds, numbersOf } from './elements.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 
 /** Updates one element: `values` holds the tensor's, the gradient's and the states' element; gives the new ones. */
@@ -20,12 +20,19 @@ interface Optimizer {
 /** Number of optimized tensors. */
 function tensorCount(ctx: NodeReader, states: number): number {
   const count = (ctx.inputCount - 2) / (states + 2);
-  if (Number.isInteger(count) && count > 0) return count;
-  throw ctx.error(`there are ${ctx.inputCount - 2} tensors, expected groups of ${states + 2}`);
+  if (!Number.isInteger(count) || count < 1) {
+    throw ctx.error(`there are ${ctx.inputCount - 2} tensors, expected groups of ${states + 2}`);
+  }
+  if (ctx.outputCount > count * (states + 1)) {
+    throw ctx.error(`there are ${ctx.outputCount} outputs, expected ${count * (states + 1)}`);
+  }
+  return count;
 }
 
 function optimizerInfer(ctx: InferContext, states: number): ValueType[] {
   const count = tensorCount(ctx, states);
+  expectKinds(ctx, [0, ...Array.from({ length: ctx.inputCount - 2 }, (_, i) => i + 2)], floatKinds);
+  expectKinds(ctx, [1], integerKinds);
   // Outputs are the tensors and their states; the gradients between them are not returned.
   return Array.from({ length: count * (states + 1) }, (_, i) => {
     const input = 2 + (i < count ? i : i + count);
