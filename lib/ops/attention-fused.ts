@@ -1,0 +1,153 @@
+/** Scaled dot-product attention as the rewrites make it from products, softmax and the transposes around them. */
+
+import { tensorType } from '../ir/graph.ts';
+import { broadcastStrides, type Dim, type Shape, shapeText, sizeOf, stridesOf } from '../ir/shape.ts';
+import { fromNumbers, type HostTensor, toNumbers } from '../ir/tensor.ts';
+import { type AttentionSizes, attend } from './attention-core.ts';
+import { doubles, expectSame, floatKinds } from './elements.ts';
+import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
+
+/** Batch, heads, sequence, head size: the axes of an operand. */
+const AXES = 'bhsd';
+
+/** The order in which an operand's axes lie in memory, as letters of "bhsd"; axes left out have size 1. */
+export function layoutOf(ctx: NodeReader, which: 'q' | 'k' | 'v' | 'y'): string {
+  const layout = ctx.string(`${which}_layout`, AXES);
+  const letters = new Set(layout);
+  const known = [...letters].every((letter) => AXES.includes(letter));
+  if (!known || letters.size !== layout.length || !letters.has('s') || !letters.has('d')) {
+    throw ctx.error(`"${which}_layout" is "${layout}", expected distinct letters of "${AXES}", s and d among them`);
+  }
+  return layout;
+}
+
+/** Sizes of an operand as [b, h, s, d]. */
+function logicalDims<D extends Dim>(ctx: NodeReader, shape: readonly D[], layout: string): (D | 1)[] {
+  if (shape.length !== layout.length) {
+    throw ctx.error(`an operand of layout "${layout}" is ${shapeText(shape)}, expected rank ${layout.length}`);
+  }
+  return [...AXES].map((axis) => (layout.includes(axis) ? shape[layout.indexOf(axis)] : 1));
+}
+
+/** Elements from one entry to the next along b, h, s and d; 0 for an axis that the layout leaves out. */
+export function logicalStrides(dims: readonly number[], layout: string): number[] {
+  const strides = stridesOf(dims);
+  return [...AXES].map((axis) => (layout.includes(axis) ? strides[layout.indexOf(axis)] : 0));
+}
+
+/** The sizes of the problem; throws where the operands do not fit each other. */
+export function attentionSizes(ctx: NodeReader, dims: (i: number) => readonly number[]): AttentionSizes {
+  const [q, k, v] = (['q', 'k', 'v'] as const).map((which, i) => logicalDims(ctx, dims(i), layoutOf(ctx, which)));
+  const [batch, heads, queries, headSize] = q;
+  const [, kvHeads, keys] = k;
+  const fits = k[0] === batch && v[0] === batch && v[1] === kvHeads && v[2] === keys && k[3] === headSize;
+  if (!fits || (kvHeads === 0 ? heads !== 0 : heads % kvHeads !== 0)) {
+    throw ctx.error(`queries ${shapeText(q)}, keys ${shapeText(k)} and values ${shapeText(v)} (b, h, s, d) do not fit`);
+  }
+  return { batch, heads, kvHeads, queries, keys, headSize, valueSize: v[3] };
+}
+
+function inferAttention(ctx: InferContext): Dim[] | undefined {
+  const [qShape, vShape] = [ctx.shape(0), ctx.shape(2)];
+  if (!qShape || !vShape) return undefined;
+  const [b, h, s] = logicalDims(ctx, qShape, layoutOf(ctx, 'q'));
+  const d = logicalDims(ctx, vShape, layoutOf(ctx, 'v'))[3];
+  const sizes: Shape = [b, h, s, d];
+  return [...layoutOf(ctx, 'y')].map((axis) => sizes[AXES.indexOf(axis)]);
+}
+
+/** Copies between a layout and the order b, h, s, d. */
+function reorder(from: Float64Array, fromStrides: readonly number[], dims: readonly number[]): Float64Array {
+  const [b, h, s, d] = dims;
+  const [sb, sh, ss, sd] = fromStrides;
+  const out = doubles(sizeOf(dims));
+  let to = 0;
+  for (let i = 0; i < b; i++) {
+    for (let j = 0; j < h; j++) {
+      for (let k = 0; k < s; k++) {
+        const at = i * sb + j * sh + k * ss;
+        for (let l = 0; l < d; l++) out[to++] = from[at + l * sd];
+      }
+    }
+  }
+  return out;
+}
+
+function headMajor(ctx: ReferenceContext, which: 'q' | 'k' | 'v', i: number): Float64Array {
+  const { dims } = ctx.tensor(i);
+  const layout = layoutOf(ctx, which);
+  return reorder(toNumbers(ctx.tensor(i)), logicalStrides(dims, layout), logicalDims(ctx, dims, layout));
+}
+
+/** Adds the mask to one row of scores, rounded as the sum of two float32 is: a huge negative entry absorbs the score. */
+function masking(ctx: ReferenceContext, { batch, heads, queries, keys }: AttentionSizes) {
+  const mask = ctx.optional(3);
+  if (!mask) return undefined;
+  const whole = [batch, heads, queries, keys];
+  const fits = mask.dims.length <= 4 && mask.dims.every((dim, i) => [1, whole[4 - mask.dims.length + i]].includes(dim));
+  if (!fits) throw ctx.error(`the mask is ${shapeText(mask.dims)}, expected to broadcast to ${shapeText(whole)}`);
+  const values = toNumbers(mask);
+  const [sb, sh, sq, sk] = broadcastStrides(mask.dims, whole);
+  return (scores: Float64Array, b: number, h: number, i: number): boolean => {
+    const at = b * sb + h * sh + i * sq;
+    for (let j = 0; j < scores.length; j++) scores[j] = Math.fround(scores[j] + values[at + j * sk]);
+    return true;
+  };
+}
+
+function attentionReference(ctx: ReferenceContext): HostTensor[] {
+  const sizes = attentionSizes(ctx, (i) => ctx.tensor(i).dims);
+  const { batch, heads, queries, valueSize } = sizes;
+  const mask = masking(ctx, sizes);
+  const zero = ctx.int('nan_to_zero', 0) !== 0;
+  const bias = (scores: Float64Array, b: number, h: number, i: number): boolean => {
+    mask?.(scores, b, h, i);
+    // A row of -Infinity alone has no softmax: NaN, or zeros where the model asks for them.
+    const hidden = scores.every((score) => score === Number.NEGATIVE_INFINITY);
+    const undefinedRow = hidden || scores.some((score) => Number.isNaN(score) || score === Number.POSITIVE_INFINITY);
+    if (undefinedRow && !zero) scores.fill(Number.NaN);
+    return !(undefinedRow && zero);
+  };
+  const [q, k, v] = (['q', 'k', 'v'] as const).map((which, i) => headMajor(ctx, which, i));
+  const y = attend({ sizes, q, k, v, scale: ctx.float('scale', 1), bias });
+  const layout = layoutOf(ctx, 'y');
+  const logical = [batch, heads, queries, valueSize];
+  const dims = [...layout].map((axis) => logical[AXES.indexOf(axis)]);
+  const strides = stridesOf(logical);
+  const turned = [...layout].map((axis) => strides[AXES.indexOf(axis)]);
+  const pad = 4 - dims.length;
+  const ordered = reorder(y, [0, 0, 0, 0].slice(0, pad).concat(turned), [1, 1, 1, 1].slice(0, pad).concat(dims));
+  return [fromNumbers(ctx.tensor(0).dtype, dims, ordered)];
+}
+
+export const attentionFusedOps: readonly OpDefinition[] = [
+  /**
+   * softmax(scale * q k^T + mask) v, heads apart.
+   *
+   * Inputs: 0 q, 1 k, 2 v; 3 mask (optional), which broadcasts to [b, h, queries, keys] and is added after scaling.
+   * All of one float type. Query heads are a multiple of key heads: consecutive query heads share a key head.
+   *
+   * Attributes: `q_layout`, `k_layout`, `v_layout`, `y_layout` are the order of the axes of an operand, outermost
+   * first, as letters of b(atch), h(eads), s(equence), d (head size); "bhsd" by default. The transposes that split and
+   * merge heads are absorbed as "bshd" (a view of [b, s, h * d]), transposed keys as "bhds". Axes left out have size 1
+   * (rank 3: "bsd"). `scale` (1 by default) multiplies the products. With `nan_to_zero` = 1 a row whose softmax is not
+   * a number (all masked by -Infinity) gives zeros instead of NaN.
+   */
+  defineOp({
+    name: 'Attention',
+    domain: 'filigree',
+    since: [1],
+    inputs: [3, 4],
+    outputs: [1, 1],
+    attributes: {
+      q_layout: 'string',
+      k_layout: 'string',
+      v_layout: 'string',
+      y_layout: 'string',
+      scale: 'float',
+      nan_to_zero: 'int',
+    },
+    infer: (ctx) => [tensorType(expectSame(ctx, 3, floatKinds), inferAttention(ctx))],
+    reference: attentionReference,
+  }),
+];

@@ -1,0 +1,217 @@
+/** Convolutions and linear layers over bytes, as the rewrites make them from quantized models. */
+
+import { tensorType, type ValueType } from '../ir/graph.ts';
+import { type Dim, shapeText, sizeBetween, sizeOf } from '../ir/shape.ts';
+import { fromNumbers, type HostTensor, tensor, toNumbers } from '../ir/tensor.ts';
+import { convAttributes, convolve, convProblem, convShape } from './conv.ts';
+import { doubles, numbersOf } from './elements.ts';
+import { activate, epilogueAttributes } from './epilogue.ts';
+import { bytes, expectType } from './integer-matmul.ts';
+import { matmulProblem, matmulShape, multiply } from './matmul.ts';
+import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
+import { dynamicScale, quantizer } from './quantize.ts';
+import { mapWindow } from './window.ts';
+
+const { fround } = Math;
+
+const outputTypes = ['uint8', 'int8', 'float32'] as const;
+type OutputType = (typeof outputTypes)[number];
+
+/** Element type of the output of QConv and QLinear. */
+export function quantizedOutput(ctx: NodeReader): OutputType {
+  const named = ctx.string('y_type', 'uint8');
+  const known = outputTypes.find((type) => type === named);
+  if (!known) throw ctx.error(`"y_type" is "${named}", expected ${outputTypes.join(', ')}`);
+  return known;
+}
+
+/** One number for each of `channels`, from a tensor of one or `channels` numbers. */
+function perChannel(ctx: NodeReader, what: string, t: HostTensor | undefined, channels: number): Float64Array {
+  if (!t) return new Float64Array(channels);
+  const values = numbersOf(t);
+  if (values.length !== 1 && values.length !== channels) {
+    throw ctx.error(`the ${what} is ${shapeText(t.dims)}, expected one number or [${channels}]`);
+  }
+  return Float64Array.from({ length: channels }, (_, c) => values[values.length === 1 ? 0 : c]);
+}
+
+/** Weights less their zero points; `channelOf` gives the output channel of an element. */
+function centred(
+  ctx: ReferenceContext,
+  zero: HostTensor | undefined,
+  channels: number,
+  channelOf: (i: number) => number,
+): Float64Array {
+  const zeros = perChannel(ctx, "weights' zero point", zero, channels);
+  return toNumbers(ctx.tensor(1)).map((w, i) => w - zeros[channelOf(i)]);
+}
+
+interface Sums {
+  readonly dims: readonly number[];
+  readonly sums: Float64Array;
+  readonly channels: number;
+  channelOf(i: number): number;
+}
+
+function convSums(ctx: ReferenceContext, x: Float64Array, zero: HostTensor | undefined): Sums {
+  const weight = ctx.tensor(1);
+  const p = convProblem(ctx, ctx.tensor(0).dims, weight.dims);
+  const per = sizeBetween(weight.dims, 1, weight.dims.length);
+  const sums = doubles(sizeOf(p.dims));
+  const w = centred(ctx, zero, p.outputs, (i) => Math.floor(i / per));
+  convolve(p, x, w, sums);
+  const plane = sizeOf(p.window.output);
+  return { dims: p.dims, sums, channels: p.outputs, channelOf: (i) => Math.floor(i / plane) % p.outputs };
+}
+
+function linearSums(ctx: ReferenceContext, x: Float64Array, zero: HostTensor | undefined): Sums {
+  const { dims } = ctx.tensor(1);
+  const p = matmulProblem(ctx, ctx.tensor(0).dims, dims);
+  const w = centred(ctx, zero, p.columns, (i) => i % p.columns);
+  const wide = (of: readonly number[], data: Float64Array): HostTensor => tensor('float64', of, data);
+  const sums = multiply(p, wide(ctx.tensor(0).dims, x), wide(dims, w));
+  return { dims: p.dims, sums, channels: p.columns, channelOf: (i) => i % p.columns };
+}
+
+type MakeSums = (ctx: ReferenceContext, x: Float64Array, zero: HostTensor | undefined) => Sums;
+
+/** The residual as real numbers: bytes less their zero point times their scale, float32 as it is. */
+function residualOf(ctx: ReferenceContext): Float64Array | undefined {
+  const residual = ctx.optional(5);
+  if (!residual) return undefined;
+  const values = toNumbers(residual);
+  if (residual.dtype === 'float32') return values;
+  const scale = ctx.float('residual_scale');
+  const zero = ctx.int('residual_zero_point', 0);
+  return values.map((q) => fround((q - zero) * scale));
+}
+
+function quantizedReference(makeSums: MakeSums): OpDefinition['reference'] {
+  return (ctx) => {
+    const zero = ctx.int('x_zero_point', 0);
+    const x = toNumbers(ctx.tensor(0)).map((q) => q - zero);
+    const { dims, sums, channels, channelOf } = makeSums(ctx, x, ctx.optional(3));
+    const scale = perChannel(ctx, 'scale', ctx.tensor(2), channels);
+    const bias = perChannel(ctx, 'bias', ctx.optional(4), channels);
+    const residual = residualOf(ctx);
+    const type = quantizedOutput(ctx);
+    const f = activate(ctx);
+    const values = sums.map((sum, i) => {
+      const c = channelOf(i);
+      return f(fround(fround((sum + bias[c]) * scale[c]) + (residual ? residual[i] : 0)));
+    });
+    if (type === 'float32') return [fromNumbers(type, dims, values)];
+    const put = quantizer(type);
+    const [yScale, yZero] = [ctx.float('y_scale'), ctx.int('y_zero_point', 0)];
+    return [
+      fromNumbers(
+        type,
+        dims,
+        values.map((v) => put(fround(fround(v) / yScale), yZero)),
+      ),
+    ];
+  };
+}
+
+function dynamicReference(makeSums: MakeSums): OpDefinition['reference'] {
+  return (ctx) => {
+    const t = ctx.tensor(0);
+    const values = toNumbers(t);
+    const { scale: xScale, zero } = dynamicScale(values);
+    const put = quantizer('uint8');
+    const x = values.map((v) => put(fround(v / xScale), zero) - zero);
+    const { dims, sums, channels, channelOf } = makeSums(ctx, x, ctx.optional(3));
+    const scale = perChannel(ctx, "weights' scale", ctx.tensor(2), channels).map((s) => fround(s * xScale));
+    const bias = perChannel(ctx, 'bias', ctx.optional(4), channels);
+    const residual = ctx.has(5) ? toNumbers(ctx.tensor(5)) : undefined;
+    const f = activate(ctx);
+    const y = sums.map((sum, i) => {
+      const c = channelOf(i);
+      return f(fround(sum * scale[c]) + bias[c] + (residual ? residual[i] : 0));
+    });
+    return [fromNumbers('float32', dims, y)];
+  };
+}
+
+const quantizedAttributes = {
+  ...epilogueAttributes,
+  x_zero_point: 'int',
+  y_type: 'string',
+  y_scale: 'float',
+  y_zero_point: 'int',
+  residual_scale: 'float',
+  residual_zero_point: 'int',
+} as const;
+
+const shapeOfConv = (ctx: InferContext): Dim[] | undefined => convShape(ctx, ctx.shape(0), ctx.shape(1), undefined);
+const shapeOfLinear = (ctx: InferContext): Dim[] | undefined => matmulShape(ctx, ctx.shape(0), ctx.shape(1));
+
+function inferQuantized(shape: (ctx: InferContext) => Dim[] | undefined) {
+  return (ctx: InferContext): ValueType[] => {
+    for (const i of [0, 1]) expectType(ctx, i, bytes);
+    return [tensorType(quantizedOutput(ctx), shape(ctx))];
+  };
+}
+
+function inferDynamic(shape: (ctx: InferContext) => Dim[] | undefined) {
+  return (ctx: InferContext): ValueType[] => {
+    expectType(ctx, 0, ['float32']);
+    expectType(ctx, 1, bytes);
+    return [tensorType('float32', shape(ctx))];
+  };
+}
+
+const convWindow: OpDefinition['window'] = (ctx, dims) => mapWindow(convProblem(ctx, dims(0), dims(1)).window);
+
+const common = { domain: 'filigree', since: [1], inputs: [3, 6], outputs: [1, 1] } as const;
+
+/**
+ * QConv and QLinear: products of bytes with constant parameters.
+ *
+ * Inputs: 0 x, int8 or uint8 (QConv [N, C, ...], QLinear [..., K]); then constants: 1 weights, int8 or uint8
+ * ([M, C / group, ...]; [K, N]); 2 scale, float32, one number or one an output channel: x's scale times the weights';
+ * 3 the weights' zero point (optional), of their type, one number or one a channel; 4 bias (optional), int32, in units
+ * of `scale`; 5 residual (optional), of the output's shape: bytes, or float32 where the output is float32.
+ *
+ * With s = sum of (x - x_zero_point) * (w - w_zero_point), + bias:
+ *     v = activation(s * scale + (residual - residual_zero_point) * residual_scale)
+ *     y = saturate(round_half_even(v / y_scale) + y_zero_point), or v itself where `y_type` is "float32".
+ * This is what DequantizeLinear, the float operator and QuantizeLinear give up to the rounding of s * scale; padding
+ * counts as x_zero_point.
+ *
+ * DynamicConv and DynamicLinear: x is float32 and quantized as DynamicQuantizeLinear does over the whole tensor.
+ * Inputs: 0 x; 1 weights; 2 the weights' scale; 3 their zero point (optional); 4 bias (optional), float32 [channels];
+ * 5 residual (optional), float32. y = activation(s * (scale * x's scale) + bias + residual), float32.
+ */
+export const quantizedFusedOps: readonly OpDefinition[] = [
+  defineOp({
+    ...common,
+    name: 'QConv',
+    attributes: { ...convAttributes, ...quantizedAttributes },
+    infer: inferQuantized(shapeOfConv),
+    reference: quantizedReference(convSums),
+    window: convWindow,
+  }),
+  defineOp({
+    ...common,
+    name: 'QLinear',
+    attributes: quantizedAttributes,
+    infer: inferQuantized(shapeOfLinear),
+    reference: quantizedReference(linearSums),
+  }),
+  defineOp({
+    ...common,
+    name: 'DynamicConv',
+    attributes: { ...convAttributes, ...epilogueAttributes },
+    infer: inferDynamic(shapeOfConv),
+    reference: dynamicReference(convSums),
+    window: convWindow,
+  }),
+  defineOp({
+    ...common,
+    name: 'DynamicLinear',
+    attributes: epilogueAttributes,
+    infer: inferDynamic(shapeOfLinear),
+    reference: dynamicReference(linearSums),
+  }),
+];
