@@ -12,6 +12,7 @@ import {
   type OpDefinition,
   type ReferenceContext,
 } from './op.ts';
+import { roundHalfEven } from './special-functions.ts';
 
 /** Fields of `bits` bits of every byte, the first in the low bits: `count` values for each row of bytes. */
 function unpackRows(bytes: ArrayLike<number>, rows: number, count: number, bits: number): Uint8Array {
@@ -81,6 +82,24 @@ function decodeNBits(ctx: ReferenceContext, q: NBits): Float64Array {
   return out;
 }
 
+/**
+ * The input as accuracy level 4 sees it: every block of a row rounded to 8 bits, symmetric around zero. The level
+ * permits this and does not require it; models of that level are tuned and judged with it.
+ */
+function int8Activations(a: HostTensor, { k, block }: NBits): HostTensor {
+  const x = Float64Array.from(toNumbers(a));
+  for (let row = 0; row < x.length; row += k) {
+    for (let at = row; at < row + k; at += block) {
+      const part = x.subarray(at, Math.min(at + block, row + k));
+      const most = part.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
+      const scale = Math.fround(most / 127);
+      if (scale === 0) continue;
+      for (let i = 0; i < part.length; i++) part[i] = roundHalfEven(part[i] / scale) * scale;
+    }
+  }
+  return fromNumbers('float64', a.dims, x);
+}
+
 /** A [..., k] times the transpose of a weight [n, k], plus a bias. */
 function multiplyRows(
   ctx: ReferenceContext,
@@ -103,7 +122,7 @@ function multiplyRows(
       y[r * n + i] = sum;
     }
   }
-  return fromNumbers(a.dtype, [...a.dims.slice(0, -1), n], y);
+  return fromNumbers(ctx.tensor(0).dtype, [...a.dims.slice(0, -1), n], y);
 }
 
 const nf4 = [
@@ -245,7 +264,8 @@ export const msBlockQuantizedOps: readonly OpDefinition[] = [
     infer: inferRows,
     reference: (ctx) => {
       const q = readNBits(ctx);
-      return [multiplyRows(ctx, ctx.tensor(0), decodeNBits(ctx, q), q.k, q.n, ctx.optional(5))];
+      const a = ctx.int('accuracy_level', 0) === 4 ? int8Activations(ctx.tensor(0), q) : ctx.tensor(0);
+      return [multiplyRows(ctx, a, decodeNBits(ctx, q), q.k, q.n, ctx.optional(5))];
     },
   }),
   defineOp({

@@ -2,6 +2,7 @@
 
 import { fromNumbers, type HostTensor, toNumbers } from '../ir/tensor.ts';
 import type { NodeReader } from './op.ts';
+import { roundHalfEven } from './special-functions.ts';
 
 /** How one cache (keys or values) is stored. */
 export interface CacheCodec {
@@ -11,12 +12,6 @@ export interface CacheCodec {
   /** Encodes [batch, heads, length, size] rows into a tensor. */
   encode(dims: readonly number[], values: Float64Array): HostTensor;
 }
-
-const roundHalfEven = (x: number): number => {
-  const low = Math.floor(x);
-  const rest = x - low;
-  return rest > 0.5 || (rest === 0.5 && low % 2 !== 0) ? low + 1 : low;
-};
 
 /** Stored as it is. */
 export function plainCodec(dtype: HostTensor['dtype'], size: number): CacheCodec {
