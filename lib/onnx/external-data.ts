@@ -1,38 +1,55 @@
 /** Tensors whose bytes lie in files beside the model. */
 
-import { closeSync, fstatSync, openSync, readSync, realpathSync, statSync } from 'node:fs';
+import { closeSync, openSync, readSync, realpathSync, statSync } from 'node:fs';
 import { dirname, isAbsolute, relative, resolve, sep } from 'node:path';
 import { MemoryError, ModelFormatError } from '../errors.ts';
 import type { TensorProto } from './schema.ts';
 
-/** Reads a whole regular file, or maps it. A buffer, because a view of one ends at 4 GiB. */
-export type FileReader = (path: string) => ArrayBuffer;
+/** A file of which parts are read, or mapped. */
+export interface FileBytes {
+  readonly size: number;
+  /** A view of a part, which must lie within the file. */
+  read(offset: number, bytes: number): Uint8Array;
+}
 
-/** Where a file's bytes lie. */
-type FileBytes = Pick<Uint8Array, 'buffer' | 'byteOffset' | 'byteLength'>;
+/** Opens a regular file. */
+export type FileOpener = (path: string) => FileBytes;
+
+/** Files up to this size are held in one piece; of larger ones, which may exceed what one buffer holds, the parts. */
+const WHOLE_LIMIT = 2 ** 31;
 
 /** Most bytes of one read call. */
 const READ_CHUNK = 2 ** 30;
 
-/** Reads a regular file into memory; works beyond 2 GiB. */
-export function readWholeFile(path: string): ArrayBuffer {
+/** A file of which `load` brings in a part. */
+export function fileOf(size: number, load: (offset: number, bytes: number) => ArrayBuffer): FileBytes {
+  const whole = size <= WHOLE_LIMIT ? load(0, size) : undefined;
+  const read = (offset: number, bytes: number): Uint8Array =>
+    whole ? new Uint8Array(whole, offset, bytes) : new Uint8Array(load(offset, bytes));
+  return { size, read };
+}
+
+/** Opens a regular file to be read into memory. */
+export function openFile(path: string): FileBytes {
+  const stat = statSync(path);
+  if (!stat.isFile()) throw new ModelFormatError(`"${path}" is not a regular file`, { path });
+  return fileOf(stat.size, (offset, bytes) => readPart(path, offset, bytes));
+}
+
+function readPart(path: string, offset: number, bytes: number): ArrayBuffer {
   const file = openSync(path, 'r');
   try {
-    const stat = fstatSync(file);
-    if (!stat.isFile()) throw new ModelFormatError(`"${path}" is not a regular file`, { path });
-    let bytes: ArrayBuffer;
-    try {
-      bytes = new ArrayBuffer(stat.size);
-    } catch (cause) {
-      throw new MemoryError(`no memory for the ${stat.size} bytes of "${path}"`, { path, bytes: stat.size }, { cause });
-    }
-    for (let at = 0; at < stat.size; ) {
-      const chunk = new Uint8Array(bytes, at, Math.min(READ_CHUNK, stat.size - at));
-      const got = readSync(file, chunk, 0, chunk.length, at);
-      if (got === 0) throw new ModelFormatError(`"${path}" ended at byte ${at} of ${stat.size}`, { path });
+    const part = new ArrayBuffer(bytes);
+    for (let at = 0; at < bytes; ) {
+      const chunk = new Uint8Array(part, at, Math.min(READ_CHUNK, bytes - at));
+      const got = readSync(file, chunk, 0, chunk.length, offset + at);
+      if (got === 0) throw new ModelFormatError(`"${path}" ended at byte ${offset + at}`, { path });
       at += got;
     }
-    return bytes;
+    return part;
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
+    throw new MemoryError(`no memory for ${bytes} bytes of "${path}"`, { path, bytes }, { cause });
   } finally {
     closeSync(file);
   }
@@ -41,12 +58,12 @@ export function readWholeFile(path: string): ArrayBuffer {
 /** The external files of one model, each opened once. */
 export class ExternalFiles {
   readonly #model: string | undefined;
-  readonly #files: FileReader;
+  readonly #files: FileOpener;
   readonly #given: ReadonlyMap<string, Uint8Array> | undefined;
-  readonly #open = new Map<string, ArrayBuffer>();
+  readonly #open = new Map<string, FileBytes>();
 
   /** `model` is the model's path; undefined for a model from bytes, which may use only what is `given`. */
-  constructor(model: string | undefined, files: FileReader, given: ReadonlyMap<string, Uint8Array> | undefined) {
+  constructor(model: string | undefined, files: FileOpener, given: ReadonlyMap<string, Uint8Array> | undefined) {
     this.#model = model;
     this.#files = files;
     this.#given = given;
@@ -68,27 +85,27 @@ export class ExternalFiles {
       });
     }
     const file = this.#file(location, what);
-    if (offset > file.byteLength || bytes > file.byteLength - offset) {
+    if (offset > file.size || bytes > file.size - offset) {
       throw new ModelFormatError(
-        `${what}: bytes ${offset} to ${offset + bytes} of "${location}", which has ${file.byteLength}`,
-        { tensor: proto.name, location, offset, bytes, size: file.byteLength },
+        `${what}: bytes ${offset} to ${offset + bytes} of "${location}", which has ${file.size}`,
+        { tensor: proto.name, location, offset, bytes, size: file.size },
       );
     }
-    return new Uint8Array(file.buffer, file.byteOffset + offset, bytes);
+    return file.read(offset, bytes);
   };
 
   #file(location: string, what: string): FileBytes {
     const given = this.#given?.get(location);
-    if (given) return given;
+    if (given) return { size: given.length, read: (offset, bytes) => given.subarray(offset, offset + bytes) };
     if (this.#model === undefined) {
       throw new ModelFormatError(
         `${what} lies in "${location}", but the model was given as bytes: give its external data as well`,
         { location },
       );
     }
-    const buffer = this.#open.get(location) ?? this.#files(safePath(this.#model, location, what));
-    this.#open.set(location, buffer);
-    return { buffer, byteOffset: 0, byteLength: buffer.byteLength };
+    const file = this.#open.get(location) ?? this.#files(safePath(this.#model, location, what));
+    this.#open.set(location, file);
+    return file;
   }
 }
 

@@ -4,12 +4,12 @@ import { FiligreeError, ModelFormatError } from '../errors.ts';
 import type { Model } from '../ir/model.ts';
 import { inferTypes } from '../ops/infer.ts';
 import { decodeModel } from './decode.ts';
-import { ExternalFiles, type FileReader, readWholeFile } from './external-data.ts';
+import { ExternalFiles, type FileOpener, openFile } from './external-data.ts';
 import { importModel } from './import.ts';
 
 export interface LoadOptions {
-  /** Reads files; the runtime maps them instead of copying. */
-  readonly files?: FileReader;
+  /** Opens files; the runtime maps them instead of copying. */
+  readonly files?: FileOpener;
   /** External data of a model from bytes: contents by location. */
   readonly externalData?: ReadonlyMap<string, Uint8Array>;
 }
@@ -19,7 +19,7 @@ export interface LoadOptions {
  * change afterwards. Throws ModelFormatError, UnsupportedError (all nodes that cannot run) or MemoryError.
  */
 export function loadModel(source: string | Uint8Array, options: LoadOptions = {}): Model {
-  const files = options.files ?? readWholeFile;
+  const files = options.files ?? openFile;
   const path = typeof source === 'string' ? source : undefined;
   const bytes = typeof source === 'string' ? readModelFile(source, files) : source;
   const external = new ExternalFiles(path, files, options.externalData);
@@ -28,9 +28,10 @@ export function loadModel(source: string | Uint8Array, options: LoadOptions = {}
   return model;
 }
 
-function readModelFile(path: string, files: FileReader): Uint8Array {
+function readModelFile(path: string, files: FileOpener): Uint8Array {
   try {
-    return new Uint8Array(files(path));
+    const file = files(path);
+    return file.read(0, file.size);
   } catch (cause) {
     if (cause instanceof FiligreeError) throw cause;
     throw new ModelFormatError(

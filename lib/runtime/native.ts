@@ -120,10 +120,11 @@ export interface NativeAddon {
   /** Gives a blob, plan, pool or token up: memory is freed once no plan or run uses it; the object is unusable. */
   release(of: NativePlan | NativeBlob | ArenaPool | AbortToken): void;
   /**
-   * A regular file as memory, mapped copy-on-write: paged in where it is read, and writes stay in this process. The file
-   * must not be shortened while in use. Throws where it cannot be opened or is not a regular file.
+   * Part of a regular file as memory, mapped copy-on-write: paged in where it is read, and writes stay in this process.
+   * The file must not be shortened while in use. Throws where it cannot be opened, is not a regular file, or does not
+   * have the part, which may have up to 4 GiB.
    */
-  mapFile(path: string): ArrayBuffer;
+  mapFile(path: string, offset: number, bytes: number): ArrayBuffer;
   /** Runs one kernel on plain buffers, in `parts` pieces; with `repeats`, the least nanoseconds of that many runs. */
   runKernel(
     isa: string,

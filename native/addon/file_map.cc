@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <memory>
 #include <string>
 
 namespace filigree {
@@ -22,40 +23,69 @@ struct File {
   }
 };
 
+struct Mapping {
+  void* data;
+  size_t size;
+  Mapping(int descriptor, int64_t offset, size_t size)
+      : data(mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, descriptor, offset)),
+        size(size) {}
+  ~Mapping() {
+    if (data != MAP_FAILED) munmap(data, size);
+  }
+};
+
+constexpr int64_t kMaxBufferBytes = 0xffffffff;
+
 [[noreturn]] void fail(Napi::Env env, const std::string& path, const std::string& reason) {
   throw Napi::Error::New(env, "\"" + path + "\": " + reason);
+}
+
+/// The buffer owns the mapping, or a copy of it where the engine wants all memory to be its own.
+Napi::Value bufferOver(Napi::Env env, const std::string& path, std::unique_ptr<Mapping> mapping, size_t lead,
+                       size_t bytes) {
+  uint8_t* data = static_cast<uint8_t*>(mapping->data) + lead;
+  napi_value buffer;
+  const auto release = [](napi_env, void*, void* hint) { delete static_cast<Mapping*>(hint); };
+  if (napi_create_external_arraybuffer(env, data, bytes, release, mapping.get(), &buffer) == napi_ok) {
+    mapping.release();
+    return Napi::Value(env, buffer);
+  }
+  if (env.IsExceptionPending()) env.GetAndClearPendingException();
+  void* copy = nullptr;
+  if (napi_create_arraybuffer(env, bytes, &copy, &buffer) != napi_ok) {
+    if (env.IsExceptionPending()) env.GetAndClearPendingException();
+    fail(env, path, "no memory for " + std::to_string(bytes) + " bytes");
+  }
+  std::memcpy(copy, data, bytes);
+  return Napi::Value(env, buffer);
 }
 
 }  // namespace
 
 Napi::Value mapFile(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  if (!info[0].IsString()) throw Napi::TypeError::New(env, "mapFile expects a path");
+  if (!info[0].IsString() || !info[1].IsNumber() || !info[2].IsNumber()) {
+    throw Napi::TypeError::New(env, "mapFile expects a path, an offset and a number of bytes");
+  }
   const std::string path = info[0].As<Napi::String>();
+  const int64_t offset = info[1].As<Napi::Number>().Int64Value();
+  const int64_t bytes = info[2].As<Napi::Number>().Int64Value();
   const File file(path.c_str());
   struct stat facts;
   if (file.descriptor < 0 || fstat(file.descriptor, &facts) != 0) fail(env, path, std::strerror(errno));
   if (!S_ISREG(facts.st_mode)) fail(env, path, "not a regular file");
-  const size_t size = static_cast<size_t>(facts.st_size);
-  if (size == 0) return Napi::ArrayBuffer::New(env, 0);
-  void* data = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file.descriptor, 0);
-  if (data == MAP_FAILED) fail(env, path, std::strerror(errno));
-  void* hint = reinterpret_cast<void*>(size);
-  napi_value buffer;
-  const auto unmap = [](napi_env, void* mapped, void* bytes) { munmap(mapped, reinterpret_cast<size_t>(bytes)); };
-  if (napi_create_external_arraybuffer(env, data, size, unmap, hint, &buffer) == napi_ok) {
-    return Napi::Value(env, buffer);
+  if (offset < 0 || bytes < 0 || offset > facts.st_size || bytes > facts.st_size - offset) {
+    fail(env, path,
+         "bytes " + std::to_string(offset) + " and the " + std::to_string(bytes) + " that follow, of " +
+             std::to_string(facts.st_size));
   }
-  if (env.IsExceptionPending()) env.GetAndClearPendingException();
-  void* copy = nullptr;
-  const napi_status status = napi_create_arraybuffer(env, size, &copy, &buffer);
-  if (status == napi_ok) std::memcpy(copy, data, size);
-  munmap(data, size);
-  if (status != napi_ok) {
-    if (env.IsExceptionPending()) env.GetAndClearPendingException();
-    fail(env, path, "no memory for " + std::to_string(size) + " bytes");
-  }
-  return Napi::Value(env, buffer);
+  // The engine aborts the process where a buffer is larger than its views can be.
+  if (bytes > kMaxBufferBytes) fail(env, path, "more than 4 GiB in one piece");
+  if (bytes == 0) return Napi::ArrayBuffer::New(env, 0);
+  const int64_t lead = offset % sysconf(_SC_PAGESIZE);
+  auto mapping = std::make_unique<Mapping>(file.descriptor, offset - lead, static_cast<size_t>(bytes + lead));
+  if (mapping->data == MAP_FAILED) fail(env, path, std::strerror(errno));
+  return bufferOver(env, path, std::move(mapping), static_cast<size_t>(lead), static_cast<size_t>(bytes));
 }
 
 }  // namespace filigree

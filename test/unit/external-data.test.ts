@@ -1,15 +1,25 @@
-import { linkSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ModelFormatError } from '../../lib/errors.ts';
 import { type HostTensor, toNumbers } from '../../lib/ir/tensor.ts';
-import { readWholeFile } from '../../lib/onnx/external-data.ts';
+import { openFile } from '../../lib/onnx/external-data.ts';
 import { loadModel } from '../../lib/onnx/load.ts';
 import { interpret } from '../../lib/ops/interpret.ts';
 import { openModelFile } from '../../lib/runtime/model-file.ts';
 import { native } from '../../lib/runtime/native.ts';
-import { MessageWriter, model, node, port } from '../models/onnx-writer.ts';
+import { graph, MessageWriter, model, node, port } from '../models/onnx-writer.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'external-'));
 const at = (...parts: string[]): string => join(folder, ...parts);
@@ -108,20 +118,68 @@ describe('files as memory', () => {
     const path = at('large.bin');
     const content = Uint8Array.from({ length: 3 * 2 ** 20 + 5 }, (_, i) => (i * 7) & 255);
     writeFileSync(path, content);
-    const mapped = new Uint8Array(openModelFile(path));
+    const mapped = openModelFile(path).read(0, content.length);
     expect(Buffer.compare(mapped, content)).toBe(0);
     mapped[0] = 99;
     expect(mapped[0]).toBe(99);
-    expect(new Uint8Array(readWholeFile(path))[0]).toBe(0);
-    expect(new Uint8Array(native().mapFile(path))[0]).toBe(0);
+    expect(openFile(path).read(0, 1)[0]).toBe(0);
+    expect(new Uint8Array(native().mapFile(path, 0, 1))[0]).toBe(0);
+    for (const [offset, bytes] of [
+      [1, 3],
+      [4095, 2],
+      [4097, 9000],
+      [content.length - 1, 1],
+      [content.length, 0],
+    ]) {
+      const want = content.slice(offset, offset + bytes);
+      expect(new Uint8Array(native().mapFile(path, offset, bytes))).toEqual(want);
+      expect(openFile(path).read(offset, bytes)).toEqual(want);
+    }
+    for (const [offset, bytes] of [
+      [-1, 1],
+      [0, -1],
+      [0, content.length + 1],
+      [2 ** 52, 1],
+      [Number.NaN, 2 ** 60],
+    ]) {
+      expect(() => native().mapFile(path, offset, bytes)).toThrow(/that follow, of 3145733/);
+    }
+  });
+
+  // The files are mostly holes: they take no room, and only what is read is brought in.
+  test('models beyond 2 GiB and external data beyond 4 GiB', () => {
+    const weights = 2 ** 31 + 1000;
+    const varint = (value: number): number[] =>
+      value < 128 ? [value] : [(value % 128) + 128, ...varint(Math.floor(value / 128))];
+    const tensorHead = [8, ...varint(weights), 16, 2, 66, 1, 119, 74, ...varint(weights)];
+    const rest = graph({ nodes: [node('Identity', ['w'], ['y'])], outputs: [port('y')] });
+    const length = tensorHead.length + weights;
+    const graphHead = [42, ...varint(length)];
+    const head = [8, 9, 58, ...varint(graphHead.length + length + rest.length), ...graphHead, ...tensorHead];
+    const path = at('huge.onnx');
+    const file = openSync(path, 'w');
+    writeSync(file, Uint8Array.from(head), 0, head.length, 0);
+    writeSync(file, Uint8Array.of(7), 0, 1, head.length + weights - 1);
+    const tail = Uint8Array.from([...rest, 66, 4, 10, 0, 16, 17]);
+    writeSync(file, tail, 0, tail.length, head.length + weights);
+    closeSync(file);
+    const w = loadModel(path, { files: openModelFile }).graph.nodes[0].inputs[0]?.constant as HostTensor;
+    expect([w.dims, w.data.length, w.data[weights - 1]]).toEqual([[weights], weights, 7]);
+
+    const beside = openSync(at('huge.bin'), 'w');
+    writeSync(beside, new Uint8Array(Float32Array.of(5, 6).buffer), 0, 8, 5_000_000_000);
+    closeSync(beside);
+    expect(sumAt(at('model.onnx'), { location: 'huge.bin', offset: '5000000000' })).toEqual([5, 6]);
+    expect([...new Float32Array(openFile(at('huge.bin')).read(5_000_000_000, 8).buffer)]).toEqual([5, 6]);
+    expect(() => native().mapFile(at('huge.bin'), 0, 5_000_000_000)).toThrow(/more than 4 GiB/);
   });
 
   test('what is no file is refused by name', () => {
     writeFileSync(at('empty.bin'), '');
-    expect(native().mapFile(at('empty.bin')).byteLength).toBe(0);
-    expect(() => native().mapFile(folder)).toThrow(/not a regular file/);
-    expect(() => native().mapFile(at('none'))).toThrow(/none": No such file/);
-    expect(() => native().mapFile('/dev/zero')).toThrow(/not a regular file/);
+    expect(native().mapFile(at('empty.bin'), 0, 0).byteLength).toBe(0);
+    expect(() => native().mapFile(folder, 0, 0)).toThrow(/not a regular file/);
+    expect(() => native().mapFile(at('none'), 0, 0)).toThrow(/none": No such file/);
+    expect(() => native().mapFile('/dev/zero', 0, 1)).toThrow(/not a regular file/);
     expect(() => loadModel(at('none.onnx'))).toThrow(/cannot read the model file ".*none.onnx"/);
     expect(() => loadModel(folder)).toThrow(ModelFormatError);
   });
