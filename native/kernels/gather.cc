@@ -1,27 +1,12 @@
 // Gathers: slices along an axis, single elements along an axis, slices at coordinates.
 #include <cstring>
 
+#include "kernels/indices.h"
 #include "kernels/rows.h"
 
 namespace filigree {
 namespace FILIGREE_ISA {
 namespace {
-
-constexpr const char* kOutOfRange = "an index is out of range";
-
-/// Index i of an int32 or int64 operand, counted from the end where negative; -1 outside [-size, size).
-FILIGREE_INLINE int64_t indexAt(const uint8_t* indices, int64_t bytes, int64_t i, int64_t size) {
-  int64_t index;
-  if (bytes == 8) {
-    std::memcpy(&index, indices + i * 8, 8);
-  } else {
-    int32_t narrow;
-    std::memcpy(&narrow, indices + i * 4, 4);
-    index = narrow;
-  }
-  if (index < 0) index += size;
-  return index >= 0 && index < size ? index : -1;
-}
 
 FILIGREE_INLINE void copySlice(uint8_t* y, const uint8_t* x, int64_t bytes) {
   switch (bytes) {
