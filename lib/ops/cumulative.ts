@@ -5,6 +5,8 @@ import { tensorType } from '../ir/graph.ts';
 import { sizeBetween, sizeOf } from '../ir/shape.ts';
 import { type HostTensor, toBigInts } from '../ir/tensor.ts';
 import { bigSink, expectKind, isInteger, numberKinds, numberSink, numbersOf } from './elements.ts';
+import type { LowerContext } from './lower.ts';
+import { kernelFor, noKernel } from './lower-elementwise.ts';
 import { defineOp, normalizeAxis, type OpDefinition, type ReferenceContext } from './op.ts';
 
 /** Runs along one axis: `out[i]` is `step` over the elements up to i, or before it when exclusive. */
@@ -64,7 +66,25 @@ function cumulative(
     attributes: { exclusive: 'int', reverse: 'int' },
     infer: (ctx) => [tensorType(expectKind(ctx, 0, numberKinds), ctx.shape(0))],
     reference: (ctx) => [compute(ctx)],
+    lower: name === 'CumSum' ? lowerCumSum : undefined,
   });
+}
+
+function lowerCumSum(ctx: LowerContext): string | undefined {
+  const kernel = kernelFor(ctx, 'cumsum', ctx.dtype(0));
+  const given = ctx.integers(1)?.[0];
+  if (!kernel) return noKernel(ctx.dtype(0));
+  if (given === undefined) return 'an axis that is not known';
+  const dims = ctx.dims(0);
+  const axis = normalizeAxis(ctx, given, dims.length);
+  ctx.step(kernel, [ctx.input(0), ctx.output(0)], {
+    exclusive: ctx.int('exclusive', 0) !== 0,
+    reverse: ctx.int('reverse', 0) !== 0,
+    outer: sizeBetween(dims, 0, axis),
+    axis: dims[axis],
+    inner: sizeBetween(dims, axis + 1, dims.length),
+  });
+  return undefined;
 }
 
 export const cumulativeOps: readonly OpDefinition[] = [

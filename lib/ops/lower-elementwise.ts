@@ -113,11 +113,6 @@ export function binaryStep(
 /** Dimensions that kernels walk; merging leaves more only where shapes alternate. */
 export const MAX_RANK = 8;
 
-/** Why a view cannot be walked natively. */
-export function tooManyDims(view: ElementwiseView): string | undefined {
-  return view.dims.length > MAX_RANK ? `broadcasting over ${view.dims.length} dimensions` : undefined;
-}
-
 /** Dimensions that stay when neighbours are merged are at most those of the output. */
 function rankReason(ctx: LowerContext): string | undefined {
   const rank = ctx.outputDims(0).length;
@@ -249,6 +244,22 @@ export function lowerClip(ctx: LowerContext): string | undefined {
     held = { operand: view.output, strides: denseOver(view.dims) };
   }
   return undefined;
+}
+
+/** Lowers a function of input 0 plus, where it is given, a broadcast input 1. */
+export function lowerBiased(name: keyof typeof unaryCodes): Lower {
+  return (ctx) => {
+    if (!ctx.has(1)) return lowerUnary(name)(ctx);
+    const [unary, binary] = [unaryKernel(ctx, name, ctx.dtype(0)), kernelFor(ctx, 'binary', ctx.dtype(0))];
+    if (!unary || !binary || ctx.dtype(1) !== ctx.dtype(0)) return noKernel(ctx.dtype(0));
+    const reason = rankReason(ctx);
+    if (reason) return reason;
+    const view = ctx.elementwise([0, 1]);
+    binaryStep(ctx, binary, 'Add', view, view.inputs as unknown as [Strided, Strided]);
+    const params = { op: unaryCodes[name], alpha: 0, beta: 0, count: sizeOf(view.dims) };
+    ctx.step(unary, [view.output, view.output], params);
+    return undefined;
+  };
 }
 
 const castable: readonly DType[] = Object.keys(kernelSuffixes) as DType[];

@@ -185,7 +185,7 @@ function gatherAxes(ctx: LowerContext, maps: readonly Float64Array[]): void {
     const map = maps[axis];
     const dims = held.dims.map((dim, i) => (i === axis ? map.length : dim));
     const y = k === moving.length - 1 ? ctx.output(0) : ctx.scratch(held.dtype, dims);
-    const indices = ctx.literal(`axis ${axis} of ${held.dims[axis]} to ${map.length}`, () =>
+    const indices = ctx.literal(`axis ${axis}: ${map.join()}`, () =>
       tensor('int32', [map.length], Int32Array.from(map)),
     );
     gatherStep(ctx, [held, indices, y], axis);

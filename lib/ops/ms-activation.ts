@@ -7,6 +7,7 @@ import { softmaxRow } from './attention-core.ts';
 import { forEachRow } from './broadcast.ts';
 import { dimAt, divideDim } from './dims.ts';
 import { expectSame, floatKinds } from './elements.ts';
+import { lowerBiased, lowerUnary } from './lower-elementwise.ts';
 import { defineOp, type NodeReader, normalizeAxis, type OpDefinition, type ReferenceContext } from './op.ts';
 import { erf, sigmoid, softplus } from './special-functions.ts';
 
@@ -80,7 +81,12 @@ export function withBias(ctx: ReferenceContext, x: HostTensor, bias: HostTensor 
   return values;
 }
 
-function biased(name: string, inputs: readonly [number, number], f: (ctx: NodeReader) => Scalar): OpDefinition {
+function biased(
+  name: string,
+  inputs: readonly [number, number],
+  f: (ctx: NodeReader) => Scalar,
+  lower: OpDefinition['lower'],
+): OpDefinition {
   return defineOp({
     name,
     domain: 'com.microsoft',
@@ -95,6 +101,7 @@ function biased(name: string, inputs: readonly [number, number], f: (ctx: NodeRe
       const bias = inputs[1] > 1 ? ctx.optional(1) : undefined;
       return [fromNumbers(x.dtype, x.dims, withBias(ctx, x, bias).map(f(ctx)))];
     },
+    lower,
   });
 }
 
@@ -145,13 +152,18 @@ function biasAdd(ctx: ReferenceContext): HostValue[] {
 const domain = 'com.microsoft';
 
 export const msActivationOps: readonly OpDefinition[] = [
-  biased('BiasGelu', [2, 2], () => gelu),
-  biased('FastGelu', [1, 2], () => tanhGelu),
-  biased('Gelu', [1, 1], () => gelu),
-  biased('QuickGelu', [1, 1], (ctx) => {
-    const alpha = ctx.float('alpha', 1.702);
-    return (x) => x * sigmoid(alpha * x);
-  }),
+  biased('BiasGelu', [2, 2], () => gelu, lowerBiased('Gelu')),
+  biased('FastGelu', [1, 2], () => tanhGelu, lowerBiased('GeluTanh')),
+  biased('Gelu', [1, 1], () => gelu, lowerUnary('Gelu')),
+  biased(
+    'QuickGelu',
+    [1, 1],
+    (ctx) => {
+      const alpha = ctx.float('alpha', 1.702);
+      return (x) => x * sigmoid(alpha * x);
+    },
+    lowerUnary('Swish', (ctx) => ({ alpha: ctx.float('alpha', 1.702) })),
+  ),
   defineOp({
     name: 'BiasSplitGelu',
     domain,

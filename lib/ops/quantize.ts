@@ -6,6 +6,7 @@ import { tensorType, type ValueType } from '../ir/graph.ts';
 import { type Shape, shapeText, sizeBetween, sizeOf } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, packed, tensor } from '../ir/tensor.ts';
 import { expectKinds, numberSink, numbersOf } from './elements.ts';
+import { lowerDequantize, lowerDynamicQuantize, lowerQuantize } from './lower-quantize.ts';
 import {
   defineOp,
   type InferContext,
@@ -249,6 +250,7 @@ export const quantizeOps: readonly OpDefinition[] = [
     attributes: { axis: 'int', block_size: 'int', output_dtype: 'int', precision: 'int', saturate: 'int' },
     infer: quantizeInfer,
     reference: quantizeLinear,
+    lower: (ctx) => lowerQuantize(ctx, granularity(ctx, ctx.dims(0), ctx.dims(1)), divisionType(ctx, ctx.dtype(1))),
   }),
   defineOp({
     name: 'DequantizeLinear',
@@ -258,6 +260,7 @@ export const quantizeOps: readonly OpDefinition[] = [
     attributes: { axis: 'int', block_size: 'int', output_dtype: 'int' },
     infer: dequantizeInfer,
     reference: dequantizeLinear,
+    lower: (ctx) => lowerDequantize(ctx, granularity(ctx, ctx.dims(0), ctx.dims(1))),
   }),
   defineOp({
     name: 'DynamicQuantizeLinear',
@@ -269,5 +272,6 @@ export const quantizeOps: readonly OpDefinition[] = [
       return [tensorType('uint8', ctx.shape(0)), tensorType('float32', []), tensorType('uint8', [])];
     },
     reference: dynamicQuantize,
+    lower: lowerDynamicQuantize,
   }),
 ];

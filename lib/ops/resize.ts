@@ -3,9 +3,13 @@
 import { type DType, dtypeInfo } from '../ir/dtype.ts';
 import { type AttributeType, tensorType, type ValueType } from '../ir/graph.ts';
 import { type Dim, isConcrete, type Shape, shapeText, sizeBetween, sizeOf, stridesOf } from '../ir/shape.ts';
-import { allocate, fromNumbers, type HostTensor, pick, toNumbers, zeros } from '../ir/tensor.ts';
+import { allocate, fromNumbers, type HostTensor, pick, tensor, toNumbers, zeros } from '../ir/tensor.ts';
 import { expectKinds, floatKinds, integerKinds } from './elements.ts';
 import { withExtraElement } from './extra-element.ts';
+import type { LowerContext, Operand } from './lower.ts';
+import { noKernel } from './lower-elementwise.ts';
+import { floatInput, intoFloatOutput, servedByFloat32 } from './lower-floats.ts';
+import { lowerAxisMaps } from './lower-movement.ts';
 import {
   defineOp,
   type InferContext,
@@ -17,10 +21,12 @@ import {
 import {
   type CoordinateTransform,
   cubicFilter,
+  type Filter,
   linearFilter,
   type NearestMode,
   nearestPositions,
   type ResizeAxis,
+  type ResizeWeights,
   resampleAxis,
   resizeWeights,
 } from './resize-axis.ts';
@@ -182,6 +188,13 @@ function resizeNearest(
   return pick(withExtraElement(x, fill), dims, index);
 }
 
+function filterOf(ctx: NodeReader, mode: string): Filter {
+  return mode === 'cubic' ? cubicFilter(ctx.float('cubic_coeff_a', -0.75)) : linearFilter;
+}
+
+const isKept = (axis: ResizeAxis): boolean =>
+  axis.output === axis.input && axis.scale === 1 && axis.transform !== 'tf_crop_and_resize';
+
 function resizeFiltered(
   ctx: NodeReader,
   x: HostTensor,
@@ -190,7 +203,7 @@ function resizeFiltered(
   fill: number,
 ): HostTensor {
   if (x.dtype === 'string') throw ctx.error(`strings cannot be resized in mode "${mode}"`);
-  const filter = mode === 'cubic' ? cubicFilter(ctx.float('cubic_coeff_a', -0.75)) : linearFilter;
+  const filter = filterOf(ctx, mode);
   const antialias = ctx.int('antialias', 0) !== 0;
   const exclude = ctx.int('exclude_outside', 0) !== 0;
   const dims = [...x.dims];
@@ -198,7 +211,7 @@ function resizeFiltered(
   const parts = dtypeInfo(x.dtype).kind === 'complex' ? 2 : 1;
   let values = toNumbers(x);
   axes.forEach((axis, i) => {
-    if (axis.output === axis.input && axis.scale === 1 && axis.transform !== 'tf_crop_and_resize') return;
+    if (isKept(axis)) return;
     const inner = sizeBetween(dims, i + 1, dims.length) * parts;
     const weights = resizeWeights(axis, filter, antialias, exclude);
     values = resampleAxis(values, sizeBetween(dims, 0, i), axis, inner, weights, fill);
@@ -207,22 +220,26 @@ function resizeFiltered(
   return fromNumbers(x.dtype, dims, saturated(x.dtype, values));
 }
 
-function resize(ctx: ReferenceContext, request: Request): HostTensor[] {
-  const x = ctx.tensor(0);
-  const rank = x.dims.length;
-  const chosen = axesOf(ctx, rank);
-  const input = chosen.map((axis) => x.dims[axis]);
+/** How every axis of a tensor is resampled. */
+function resizeAxes(ctx: NodeReader, whole: readonly number[], request: Request): ResizeAxis[] {
+  const chosen = axesOf(ctx, whole.length);
+  const input = chosen.map((axis) => whole[axis]);
   const known = extents(ctx, input, request);
   if (!known) throw ctx.error('neither scales nor sizes are given');
   const crops = request.transform === 'tf_crop_and_resize';
   if (crops) checkCount(ctx, 'roi', request.roi ?? [], 2 * chosen.length);
-  const axes = x.dims.map((size, axis): ResizeAxis => {
+  return whole.map((size, axis): ResizeAxis => {
     const i = chosen.indexOf(axis);
     const { transform } = request;
     if (i < 0) return { input: size, output: size, length: size, scale: 1, transform: 'asymmetric', roi: [0, 1] };
     const roi: [number, number] = request.roi && crops ? [request.roi[i], request.roi[chosen.length + i]] : [0, 1];
     return { input: size, ...known[i], transform, roi };
   });
+}
+
+function resize(ctx: ReferenceContext, request: Request): HostTensor[] {
+  const x = ctx.tensor(0);
+  const axes = resizeAxes(ctx, x.dims, request);
   const dims = axes.map((axis) => axis.output);
   if (sizeOf(dims) === 0) return [zeros(x.dtype, dims)];
   if (sizeOf(x.dims) === 0)
@@ -241,8 +258,58 @@ function resize(ctx: ReferenceContext, request: Request): HostTensor[] {
   ];
 }
 
+/** One pass for every axis that changes: gathers for nearest, weighted sums for the filters. */
+function lowerResize(ctx: LowerContext, request: Request): string | undefined {
+  if (!request.scales && !request.sizes) return 'extents that are not known';
+  const whole = ctx.dims(0);
+  const axes = resizeAxes(ctx, whole, request);
+  if (sizeOf(whole) === 0 || axes.some((axis) => axis.output === 0)) return 'an empty tensor';
+  if (request.mode === 'nearest') {
+    const maps = axes.map((axis) => Float64Array.from(nearestPositions(axis, request.nearest)));
+    return maps.some((map) => map.includes(-1)) ? 'extrapolation' : lowerAxisMaps(ctx, maps, undefined);
+  }
+  if (!servedByFloat32(ctx.dtype(0))) return noKernel(ctx.dtype(0));
+  const filter = filterOf(ctx, request.mode);
+  const [antialias, exclude] = [ctx.int('antialias', 0) !== 0, ctx.int('exclude_outside', 0) !== 0];
+  const passes = axes.flatMap((axis, at) =>
+    isKept(axis) ? [] : [{ at, axis, weights: resizeWeights(axis, filter, antialias, exclude) }],
+  );
+  if (passes.some(({ weights }) => weights.extrapolated.length > 0)) return 'extrapolation';
+  if (passes.length === 0) {
+    ctx.alias(0, 0);
+    return undefined;
+  }
+  const x = floatInput(ctx, 0);
+  intoFloatOutput(ctx, 0, (y) => {
+    let held = x;
+    passes.forEach(({ at, axis, weights }, k) => {
+      const dims = held.dims.map((dim, i) => (i === at ? axis.output : dim));
+      const to = k === passes.length - 1 ? y : ctx.scratch('float32', dims);
+      resampleStep(ctx, [held, to], at, axis, weights);
+      held = to;
+    });
+  });
+  return undefined;
+}
+
+function resampleStep(
+  ctx: LowerContext,
+  [x, y]: readonly [Operand, Operand],
+  at: number,
+  axis: ResizeAxis,
+  { taps, index, weight }: ResizeWeights,
+): void {
+  const { input, output } = axis;
+  const key = `axis ${at}: ${JSON.stringify(axis)}`;
+  const indices = ctx.literal(`indices of ${key}`, () => tensor('int32', [output, taps], index));
+  const factors = ctx.literal(`weights of ${key}`, () => fromNumbers('float32', [output, taps], weight));
+  const inner = sizeBetween(x.dims, at + 1, x.dims.length);
+  const params = { outer: sizeBetween(x.dims, 0, at), axis: input, out: output, inner, taps };
+  ctx.step('resample.f32', [x, indices, factors, y], params);
+}
+
 /** Reader for inference: contents where they are constant. */
-function constantReader(ctx: InferContext): Reader {
+function constantReader(ctx: Pick<InferContext, 'has' | 'constant'>): Reader {
   return (i) => {
     const t = ctx.has(i) ? ctx.constant(i) : undefined;
     return t && sizeOf(t.dims) > 0 ? Array.from(toNumbers(t)) : undefined;
@@ -280,6 +347,7 @@ function resizer(
       return [tensorType(dtype, resizedShape(ctx, ctx.shape(0), request(ctx, constantReader(ctx))))];
     },
     reference: (ctx) => resize(ctx, request(ctx, inputReader(ctx))),
+    lower: (ctx) => lowerResize(ctx, request(ctx, constantReader(ctx))),
   });
 }
 

@@ -1,10 +1,13 @@
 /** ScatterElements, ScatterND, Scatter, TensorScatter. */
 
-import { dtypeInfo, isBig } from '../ir/dtype.ts';
+import { type DType, dtypeInfo, isBig } from '../ir/dtype.ts';
 import { tensorType } from '../ir/graph.ts';
 import { sameShape, shapeText, sizeBetween, sizeOf, stridesOf } from '../ir/shape.ts';
 import { fromBigInts, fromNumbers, type HostTensor, toBigInts, toIntegers, toNumbers, unpacked } from '../ir/tensor.ts';
 import { checkedIndex, elementOffsets } from './gather.ts';
+import type { LowerContext, Operand } from './lower.ts';
+import { MAX_RANK, noKernel, wholeBytes } from './lower-elementwise.ts';
+import { immovable, indexBytes } from './lower-movement.ts';
 import { Assembly } from './movement.ts';
 import { defineOp, type NodeReader, normalizeAxis, type OpDefinition, type ReferenceContext } from './op.ts';
 
@@ -130,6 +133,7 @@ function scatter(
   since: readonly number[],
   attributes: OpDefinition['attributes'],
   reference: (ctx: ReferenceContext) => HostTensor,
+  lower?: OpDefinition['lower'],
 ): OpDefinition {
   return defineOp({
     name,
@@ -139,12 +143,86 @@ function scatter(
     attributes,
     infer: (ctx) => [tensorType(ctx.dtype(0), ctx.shape(0))],
     reference: (ctx) => [reference(ctx)],
+    lower,
   });
 }
 
+const reductionCodes = ['none', 'add', 'mul', 'max', 'min'];
+const combinable: readonly DType[] = ['float32', 'float64', 'int8', 'uint8', 'int32', 'int64'];
+
+/** What both native scatters take, or the reason why there is none. */
+function scatterParams(ctx: LowerContext): string | Record<string, number> {
+  const name = ctx.version < 16 ? 'none' : ctx.string('reduction', 'none');
+  reduction(ctx);
+  const reason = immovable(ctx);
+  if (reason) return reason;
+  if (ctx.dtype(2) !== ctx.dtype(0)) return 'updates of another type';
+  if (name !== 'none' && !combinable.includes(ctx.dtype(0))) return noKernel(ctx.dtype(0));
+  const bytes = indexBytes(ctx, 1);
+  if (bytes === undefined) return `indices of type ${ctx.dtype(1)}`;
+  return {
+    reduction: reductionCodes.indexOf(name),
+    width: wholeBytes(ctx.dtype(0)),
+    type: dtypeInfo(ctx.dtype(0)).onnx,
+    index_bytes: bytes,
+  };
+}
+
+/** Output 0, holding the data that the updates go into. */
+function dataCopy(ctx: LowerContext): Operand {
+  const y = ctx.output(0);
+  const bytes = sizeOf(ctx.dims(0)) * wholeBytes(ctx.dtype(0));
+  if (bytes > 0) ctx.step('copy.bytes', [ctx.input(0), y], { bytes });
+  return y;
+}
+
+function lowerScatterElements(ctx: LowerContext): string | undefined {
+  const params = scatterParams(ctx);
+  if (typeof params === 'string') return params;
+  const [data, dims] = [ctx.dims(0), ctx.dims(1)];
+  if (data.length >= MAX_RANK) return `${data.length} axes`;
+  const axis = normalizeAxis(ctx, ctx.int('axis', 0), data.length);
+  const fits = dims.length === data.length && dims.every((dim, i) => i === axis || dim <= data[i]);
+  if (!fits || !sameShape(dims, ctx.dims(2))) return 'indices that do not fit';
+  const [indices, updates] = [ctx.input(1), ctx.input(2)];
+  const strides = stridesOf(data);
+  ctx.step('scatter.elements', [indices, updates, dataCopy(ctx)], {
+    ...params,
+    axis: data[axis],
+    axis_stride: strides[axis],
+    dims,
+    strides: strides.map((stride, i) => (i === axis ? 0 : stride)),
+  });
+  return undefined;
+}
+
+function lowerScatterNd(ctx: LowerContext): string | undefined {
+  const params = scatterParams(ctx);
+  if (typeof params === 'string') return params;
+  const [data, indices] = [ctx.dims(0), ctx.dims(1)];
+  const depth = indices[indices.length - 1] ?? 0;
+  if (depth < 1 || depth > Math.min(data.length, MAX_RANK)) return `indices of ${depth} entries`;
+  const want = [...indices.slice(0, -1), ...data.slice(depth)];
+  if (!sameShape(ctx.dims(2), want)) return 'updates that do not fit';
+  const [places, updates] = [ctx.input(1), ctx.input(2)];
+  ctx.step('scatter.points', [places, updates, dataCopy(ctx)], {
+    ...params,
+    count: sizeBetween(indices, 0, indices.length - 1),
+    slice: sizeBetween(data, depth, data.length),
+    dims: data.slice(0, depth),
+  });
+  return undefined;
+}
+
 export const scatterOps: readonly OpDefinition[] = [
-  scatter('ScatterElements', [11, 13, 16, 18], { axis: 'int', reduction: 'string' }, scatterElements),
-  scatter('ScatterND', [11, 13, 16, 18], { reduction: 'string' }, scatterNd),
-  scatter('Scatter', [9, 11], { axis: 'int' }, scatterElements),
+  scatter(
+    'ScatterElements',
+    [11, 13, 16, 18],
+    { axis: 'int', reduction: 'string' },
+    scatterElements,
+    lowerScatterElements,
+  ),
+  scatter('ScatterND', [11, 13, 16, 18], { reduction: 'string' }, scatterNd, lowerScatterNd),
+  scatter('Scatter', [9, 11], { axis: 'int' }, scatterElements, lowerScatterElements),
   scatter('TensorScatter', [24], { axis: 'int', mode: 'string' }, tensorScatter),
 ];

@@ -6,6 +6,9 @@ import { type Shape, sizeBetween, sizeOf, stridesOf } from '../ir/shape.ts';
 import { type HostTensor, int64Vector, reshaped, tensor, toNumbers, unpacked } from '../ir/tensor.ts';
 import { comparables, expectKind, numberKinds } from './elements.ts';
 import { gathered } from './gather.ts';
+import type { LowerContext } from './lower.ts';
+import { kernelFor, noKernel } from './lower-elementwise.ts';
+import { lowerArg } from './lower-reduce.ts';
 import { Assembly, entryWidth } from './movement.ts';
 import {
   defineOp,
@@ -77,6 +80,10 @@ function argOp(name: string, sign: 1 | -1): OpDefinition {
       return [tensorType('int64', reducedDims(shape, [axis], ctx.int('keepdims', 1) !== 0))];
     },
     reference: (ctx) => [argExtreme(ctx, sign)],
+    lower: (ctx) => {
+      const axis = normalizeAxis(ctx, ctx.int('axis', 0), ctx.dims(0).length);
+      return lowerArg(ctx, sign < 0, ctx.int('select_last_index', 0) !== 0, axis);
+    },
   });
 }
 
@@ -125,6 +132,26 @@ function topK(ctx: ReferenceContext): HostTensor[] {
     }
   });
   return [out.tensor(), tensor('int64', dims, indices)];
+}
+
+function lowerTopK(ctx: LowerContext): string | undefined {
+  const dims = ctx.dims(0);
+  const k = topCount(ctx, ctx.version < 10 ? undefined : ctx.integers(1));
+  const axis = normalizeAxis(ctx, ctx.int('axis', -1), dims.length);
+  const kernel = kernelFor(ctx, 'topk', ctx.dtype(0));
+  if (k === undefined) return 'a K that is not known';
+  if (!kernel || k > dims[axis]) return noKernel(ctx.dtype(0));
+  const kept = dims.map((dim, i) => (i === axis ? k : dim));
+  const values = ctx.wants(0) ? ctx.output(0) : ctx.scratch(ctx.dtype(0), kept);
+  const indices = ctx.wants(1) ? ctx.output(1) : ctx.scratch('int64', kept);
+  ctx.step(kernel, [ctx.input(0), values, indices], {
+    least: ctx.version >= 11 && ctx.int('largest', 1) === 0,
+    outer: sizeBetween(dims, 0, axis),
+    axis: dims[axis],
+    inner: sizeBetween(dims, axis + 1, dims.length),
+    k,
+  });
+  return undefined;
 }
 
 /** Positions of the elements that are not zero (not empty, for strings), one column each. */
@@ -236,6 +263,7 @@ export const selectionOps: readonly OpDefinition[] = [
     attributes: { axis: 'int', k: 'int', largest: 'int', sorted: 'int' },
     infer: inferTopK,
     reference: (ctx) => topK(ctx),
+    lower: lowerTopK,
   }),
   defineOp({
     name: 'NonZero',

@@ -5,6 +5,7 @@ import { type Dim, type Shape, shapeText, sizeOf, stridesOf } from '../ir/shape.
 import { type HostTensor, unpacked } from '../ir/tensor.ts';
 import { inferIntegers, normalizeAxes, readIntegers, unknownDims } from './axes.ts';
 import type { LowerContext } from './lower.ts';
+import { wholeBytes } from './lower-elementwise.ts';
 import { immovable, lowerMove, moveStep, type StridedMove, tooManyAxes } from './lower-movement.ts';
 import { Assembly, strided } from './movement.ts';
 import {
@@ -241,6 +242,24 @@ function trilu(ctx: ReferenceContext): HostTensor {
   return out.tensor();
 }
 
+function lowerTrilu(ctx: LowerContext): string | undefined {
+  const dims = ctx.dims(0);
+  const k = ctx.has(1) ? ctx.integers(1)?.[0] : 0;
+  const reason = immovable(ctx);
+  if (reason) return reason;
+  if (k === undefined || !Number.isSafeInteger(k)) return 'a diagonal that is not known';
+  const [rows, columns] = dims.slice(-2);
+  ctx.step('triangle', [ctx.input(0), ctx.output(0)], {
+    width: wholeBytes(ctx.dtype(0)),
+    upper: ctx.int('upper', 1) !== 0,
+    batch: sizeOf(dims.slice(0, -2)),
+    rows,
+    columns,
+    k,
+  });
+  return undefined;
+}
+
 export const sliceOps: readonly OpDefinition[] = [
   defineOp({
     name: 'Slice',
@@ -282,5 +301,6 @@ export const sliceOps: readonly OpDefinition[] = [
     attributes: { upper: 'int' },
     infer: (ctx) => [tensorType(ctx.dtype(0), ctx.shape(0))],
     reference: (ctx) => [trilu(ctx)],
+    lower: lowerTrilu,
   }),
 ];

@@ -1,0 +1,68 @@
+/** Native lowering of quantisation over row-major tensors. */
+
+import { type DType, dtypeInfo } from '../ir/dtype.ts';
+import { sizeBetween, sizeOf } from '../ir/shape.ts';
+import type { LowerContext, Operand } from './lower.ts';
+import { noKernel } from './lower-elementwise.ts';
+
+/** How scales and zero points are dealt to the elements. */
+export type ScaleGranularity =
+  | { readonly kind: 'tensor' }
+  | { readonly kind: 'axis'; readonly axis: number }
+  | { readonly kind: 'block'; readonly axis: number; readonly block: number };
+
+/** The tensor's dimensions as the kernels walk them, and the strides of its scales. */
+function scaleWalk(
+  dims: readonly number[],
+  g: ScaleGranularity,
+): { dims: number[]; scale_strides: number[] } | undefined {
+  if (g.kind === 'tensor') return { dims: [sizeOf(dims)], scale_strides: [0] };
+  const outer = sizeBetween(dims, 0, g.axis);
+  const inner = sizeBetween(dims, g.axis + 1, dims.length);
+  const length = dims[g.axis];
+  if (g.kind === 'axis') return { dims: [outer, length, inner], scale_strides: [0, 1, 0] };
+  if (length % g.block !== 0) return undefined;
+  const blocks = length / g.block;
+  return { dims: [outer, blocks, g.block, inner], scale_strides: [blocks * inner, inner, 0, 1] };
+}
+
+const eightOrSixteen: readonly DType[] = ['uint8', 'int8', 'uint16', 'int16'];
+
+/** Lowers QuantizeLinear: float32 input and scale, an 8- or 16-bit output. */
+export function lowerQuantize(ctx: LowerContext, g: ScaleGranularity, division: DType): string | undefined {
+  const odd = [0, 1].find((i) => ctx.dtype(i) !== 'float32');
+  if (odd !== undefined) return noKernel(ctx.dtype(odd));
+  if (!eightOrSixteen.includes(ctx.outputDtype(0))) return noKernel(ctx.outputDtype(0));
+  if (division !== 'float32') return `division in ${division}`;
+  const walk = scaleWalk(ctx.dims(0), g);
+  if (!walk) return 'blocks that do not divide the axis';
+  const type = dtypeInfo(ctx.outputDtype(0)).onnx;
+  const zero = ctx.has(2) ? ctx.input(2) : null;
+  ctx.step('quantize.f32', [ctx.input(0), ctx.input(1), zero, ctx.output(0)], { type, ...walk });
+  return undefined;
+}
+
+/** Lowers DequantizeLinear of 8- and 16-bit numbers and int32 to float32. */
+export function lowerDequantize(ctx: LowerContext, g: ScaleGranularity): string | undefined {
+  const from = ctx.dtype(0);
+  if (from !== 'int32' && !eightOrSixteen.includes(from)) return noKernel(from);
+  if (ctx.dtype(1) !== 'float32' || ctx.outputDtype(0) !== 'float32') return noKernel(ctx.outputDtype(0));
+  const walk = scaleWalk(ctx.dims(0), g);
+  if (!walk) return 'blocks that do not divide the axis';
+  const zero = ctx.has(2) ? ctx.input(2) : null;
+  const operands = [ctx.input(0), ctx.input(1), zero, ctx.output(0)];
+  ctx.step('dequantize.f32', operands, { type: dtypeInfo(from).onnx, ...walk });
+  return undefined;
+}
+
+/** Lowers DynamicQuantizeLinear. */
+export function lowerDynamicQuantize(ctx: LowerContext): string | undefined {
+  const count = sizeOf(ctx.dims(0));
+  const into = (i: number, dtype: DType): Operand => (ctx.wants(i) ? ctx.output(i) : ctx.scratch(dtype, []));
+  const [scale, zero] = [into(1, 'float32'), into(2, 'uint8')];
+  ctx.step('quantize.range', [ctx.input(0), scale, zero], { count });
+  if (!ctx.wants(0)) return undefined;
+  const params = { type: dtypeInfo('uint8').onnx, dims: [count], scale_strides: [0] };
+  ctx.step('quantize.f32', [ctx.input(0), scale, zero, ctx.output(0)], params);
+  return undefined;
+}
