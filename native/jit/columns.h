@@ -37,15 +37,7 @@ class Source {
   int64_t taps() const { return taps_; }
 
   /// Rows [first, first + count) under block `block` of `blocks` equal shares of the lines: columns by tap, then line.
-  void collect(int64_t block, int64_t blocks, int64_t first, int64_t count, Piece* piece) const;
-
- protected:
-  /// A row's weights, and the lines [begin, end) that may have any.
-  struct Row {
-    int64_t index, begin, end;
-  };
-  virtual Row row(int64_t index) const = 0;
-  virtual uint32_t weight(const Row& row, int64_t line, int64_t tap) const = 0;
+  virtual void collect(int64_t block, int64_t blocks, int64_t first, int64_t count, Piece* piece) const = 0;
 
  private:
   int64_t rows_, lines_, taps_;
@@ -55,10 +47,7 @@ class Source {
 class FloatSource : public Source {
  public:
   explicit FloatSource(const SparseSpec& spec) : Source(spec.rows, spec.columns, spec.taps), spec_(spec) {}
-
- protected:
-  Row row(int64_t index) const override;
-  uint32_t weight(const Row& row, int64_t line, int64_t tap) const override;
+  void collect(int64_t block, int64_t blocks, int64_t first, int64_t count, Piece* piece) const override;
 
  private:
   const SparseSpec& spec_;
@@ -69,16 +58,11 @@ class ByteSource : public Source {
  public:
   explicit ByteSource(const ByteSpec& spec)
       : Source((spec.rows + 3) / 4 * 4, (spec.columns + 3) / 4, spec.taps), spec_(spec) {}
-  /// Weight less its zero point.
-  int value(int64_t row, int64_t channel, int64_t tap) const;
-  /// Sum of a row's weights.
+  void collect(int64_t block, int64_t blocks, int64_t first, int64_t count, Piece* piece) const override;
+  /// Sum of a row's weights less their zero point.
   int64_t sum(int64_t row) const;
   /// True where every weight less its zero point fits a signed byte.
   bool fits() const;
-
- protected:
-  Row row(int64_t index) const override;
-  uint32_t weight(const Row& row, int64_t line, int64_t tap) const override;
 
  private:
   const ByteSpec& spec_;

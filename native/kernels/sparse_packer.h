@@ -24,6 +24,7 @@ FILIGREE_INLINE const char* readPackerParams(const Step& step, jit::SparseSpec* 
   spec->groups = w[0], spec->columns = w[1], spec->rows = w[2], spec->taps = w[3];
   if (spec->groups < 1 || spec->taps < 1) return "groups and taps are at least 1";
   if (spec->columns % spec->groups != 0 || spec->rows % spec->groups != 0) return "groups must divide the channels";
+  if (product(spec->columns, spec->taps) > int64_t{1} << 31) return "too many columns";
   spec->transposed = w[4] != 0, spec->residual = w[5] != 0;
   if (spec->transposed && spec->groups != 1) return "transposed weights have no groups";
   spec->activation = w[6];
