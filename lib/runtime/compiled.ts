@@ -10,6 +10,7 @@ import { optimize } from '../passes/index.ts';
 import type { Stage } from '../plan/stage.ts';
 import { type DriveOptions, driveAsync, driveSync } from './driver.ts';
 import { thisMachine } from './machine.ts';
+import { openModelFile } from './model-file.ts';
 import { type Execution, Program } from './program.ts';
 import { Weights } from './weights.ts';
 
@@ -39,7 +40,7 @@ export class CompiledModel {
   constructor(source: string | Uint8Array, options: CompileOptions = {}) {
     const machine = thisMachine();
     this.threads = options.threads ?? machine.cores;
-    this.model = loadModel(source, options);
+    this.model = loadModel(source, { files: openModelFile, ...options });
     if ((options.optimization ?? 'all') === 'all') optimize(this.model.graph);
     this.#drive = { threads: this.threads, priority: options.priority ?? 0 };
     this.#weights = new Weights(machine);
