@@ -12,6 +12,9 @@ namespace {
 /// Weights of one pass of a row group: they and the inputs of a tile share the second-level cache.
 constexpr int64_t kPassBytes = 288 << 10;
 
+/// Outputs larger than this are not in cache when they are written.
+constexpr int64_t kFetchBytes = 4 << 20;
+
 /// How the output channels of one group, and the input channels, are cut.
 struct Cut {
   int64_t rows, groups, channels, passes, taps;
@@ -165,11 +168,12 @@ void runRowGroup(const Dense& d, int64_t unit, const TileBlock& block) {
                     {p.dilation[0] * p.in.gridY() * p.in.gridX() * lines, p.dilation[1] * p.in.gridX() * lines,
                      p.dilation[2] * lines},
                     0};
+  const bool fetch = p.tiles() * p.channels_out * kLine * 4 > kFetchBytes;
   for (int64_t pass = 0; pass < cut.passes; pass++) {
     const int64_t channel = cut.firstChannel(pass);
     taps.channels = cut.firstChannel(pass + 1) - channel;
     const bool last = pass == cut.passes - 1;
-    const DensePass what = {panel + rows + channel * cut.taps * rows, panel, pass == 0, last, d.clamp};
+    const DensePass what = {panel + rows + channel * cut.taps * rows, panel, pass == 0, last, fetch, d.clamp};
     for (int64_t tile = 0; tile < block.count;) {
       const int64_t count = block.count - tile >= together ? together : 1;
       const DenseAt at = placeTiles(d, block, tile, count, group * cut.channels + channel, first);

@@ -30,6 +30,8 @@ struct DensePass {
   const float* weights;
   const float* bias;
   bool first, last;
+  /// Fetch the output's lines ahead: for maps that exceed the caches.
+  bool fetch;
   Clamp clamp;
 };
 
@@ -41,6 +43,19 @@ struct DenseAt {
   const float* residual[4];
 };
 
+/// Fetches lines that are needed once the sums are finished: output tiles are far apart, so no prefetcher sees them.
+template <int R, int T>
+FILIGREE_INLINE void fetchTile(const DensePass& pass, const DenseAt& at) {
+  FILIGREE_UNROLL
+  for (int t = 0; t < T; t++) {
+    FILIGREE_UNROLL
+    for (int r = 0; r < R; r++) __builtin_prefetch(at.y[t] + r * kLine, 1);
+    if (!pass.first || !at.residual[t] || at.residual[t] == at.y[t]) continue;
+    FILIGREE_UNROLL
+    for (int r = 0; r < R; r++) __builtin_prefetch(at.residual[t] + r * kLine);
+  }
+}
+
 template <int R, int T>
 FILIGREE_INLINE void startTile(const DensePass& pass, const DenseAt& at, F32 (&acc)[R][T * kLineVectors]) {
   FILIGREE_UNROLL
@@ -48,13 +63,7 @@ FILIGREE_INLINE void startTile(const DensePass& pass, const DenseAt& at, F32 (&a
     FILIGREE_UNROLL
     for (int v = 0; v < T * kLineVectors; v++) {
       const int64_t offset = r * kLine + v % kLineVectors * kLanes;
-      const int t = v / kLineVectors;
-      if (!pass.first) {
-        acc[r][v] = load(at.y[t] + offset);
-      } else {
-        acc[r][v] = set1(pass.bias[r]);
-        if (at.residual[t]) acc[r][v] += load(at.residual[t] + offset);
-      }
+      acc[r][v] = pass.first ? set1(pass.bias[r]) : load(at.y[v / kLineVectors] + offset);
     }
   }
 }
@@ -64,6 +73,7 @@ template <int R, int T>
 __attribute__((noinline)) void denseTile(const DenseTaps& taps, const DensePass& pass, const DenseAt& at) {
   constexpr int V = T * kLineVectors;
   F32 acc[R][V];
+  if (pass.fetch) fetchTile<R, T>(pass, at);
   startTile<R, T>(pass, at, acc);
   const float* w = pass.weights;
   for (int64_t d = 0; d < taps.count[0]; d++) {
@@ -91,7 +101,9 @@ __attribute__((noinline)) void denseTile(const DenseTaps& taps, const DensePass&
   for (int r = 0; r < R; r++) {
     FILIGREE_UNROLL
     for (int v = 0; v < V; v++) {
-      float* const to = at.y[v / kLineVectors] + r * kLine + v % kLineVectors * kLanes;
+      const int64_t offset = r * kLine + v % kLineVectors * kLanes;
+      float* const to = at.y[v / kLineVectors] + offset;
+      if (pass.first && at.residual[v / kLineVectors]) acc[r][v] += load(at.residual[v / kLineVectors] + offset);
       store(to, pass.last ? apply(acc[r][v], pass.clamp) : acc[r][v]);
     }
   }

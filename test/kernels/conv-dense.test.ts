@@ -32,6 +32,11 @@ describe.each(isas)('dense convolution on %s', (isa) => {
     for (const o of convOptions) expect(checkConv(isa, kernel, k, [1, 530, 17], o)).toBeUndefined();
   });
 
+  it('fetches the lines of outputs larger than the caches', () => {
+    const k = { ...windowCases[1]!, size: [1, 1, 17000] as const };
+    for (const o of convOptions) expect(checkConv(isa, kernel, k, [1, 3, 64], o)).toBeUndefined();
+  });
+
   it('takes a transposed matrix and no bias', () => {
     const [rows, c, m] = [35, 11, 16];
     const x = random(rows * c, 3);
