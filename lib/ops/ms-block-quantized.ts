@@ -94,7 +94,8 @@ function int8Activations(a: HostTensor, { k, block }: NBits): HostTensor {
       const most = part.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
       const scale = Math.fround(most / 127);
       if (scale === 0) continue;
-      for (let i = 0; i < part.length; i++) part[i] = roundHalfEven(part[i] / scale) * scale;
+      const inverse = Math.fround(127 / most);
+      for (let i = 0; i < part.length; i++) part[i] = roundHalfEven(Math.fround(part[i] * inverse)) * scale;
     }
   }
   return fromNumbers('float64', a.dims, x);
