@@ -52,16 +52,28 @@ struct Gather {
 
 FILIGREE_INLINE Gather gatherOf(const SegmentMap& map, int64_t group, int64_t z, Split ty, Split tx) {
   Gather gather = {{}, 0};
-  const int64_t segments = map.SY * map.SX;
-  for (int64_t lane = 0; lane < map.lane_images * segments; lane++) {
-    const int64_t image = lane / segments, sy = lane % segments / map.SX + ty.segment;
-    const int64_t sx = lane % map.SX + tx.segment;
-    const bool inside = group * map.lane_images + image < map.images && z >= 0 && z < map.D && sy >= 0 && sx >= 0 &&
-                        sy * map.TH + ty.tile < map.H && sx * map.TW + tx.tile < map.W;
-    gather.index[lane] = inside ? static_cast<int32_t>(image * segments + sy * map.SX + sx) : 0;
-    gather.inside |= static_cast<uint32_t>(inside) << lane;
+  if (z < 0 || z >= map.D) return gather;
+  int64_t lane = 0;
+  for (int64_t image = 0; image < map.lane_images; image++) {
+    const bool present = group * map.lane_images + image < map.images;
+    for (int64_t row = 0; row < map.SY; row++) {
+      const int64_t sy = row + ty.segment;
+      const bool within = present && sy >= 0 && sy * map.TH + ty.tile < map.H;
+      for (int64_t column = 0; column < map.SX; column++, lane++) {
+        const int64_t sx = column + tx.segment;
+        if (!within || sx < 0 || sx * map.TW + tx.tile >= map.W) continue;
+        gather.index[lane] = static_cast<int32_t>((image * map.SY + sy) * map.SX + sx);
+        gather.inside |= uint32_t{1} << lane;
+      }
+    }
   }
   return gather;
+}
+
+/// True where every lane of the interior tile (ty, tx) holds a position: most tiles, and there is nothing to do.
+FILIGREE_INLINE bool fullTile(const SegmentMap& map, int64_t group, int64_t ty, int64_t tx) {
+  return map.lane_images * map.SY * map.SX == kSegmentLanes && (group + 1) * map.lane_images <= map.images &&
+         (map.SY - 1) * map.TH + ty < map.H && (map.SX - 1) * map.TW + tx < map.W;
 }
 
 FILIGREE_INLINE void fillLines(int32_t* to, int64_t lines, int32_t fill) {
@@ -100,21 +112,21 @@ FILIGREE_INLINE void permuteLines(int32_t* to, const int32_t* from, int64_t line
 
 FILIGREE_INLINE void fillBorder(const Border& b, int32_t* data, const Range& range) {
   const SegmentMap& map = b.map;
-  const uint32_t all = (1u << kSegmentLanes) - 1;
   for (int64_t unit = range.begin; unit < range.end; unit++) {
     const int64_t tx = unit % map.gridX() - map.left, ty = unit / map.gridX() % map.gridY() - map.top;
     const int64_t plane = unit / (map.gridX() * map.gridY());
     const int64_t z = plane % map.gridD() - map.front, group = plane / map.gridD();
+    const bool interior = z >= 0 && z < map.D && ty >= 0 && ty < map.TH && tx >= 0 && tx < map.TW;
+    if (interior && fullTile(map, group, ty, tx)) continue;
     const Split y = split(ty, map.TH), x = split(tx, map.TW);
     const Gather gather = gatherOf(map, group, z, y, x);
-    const bool interior = z >= 0 && z < map.D && y.segment == 0 && x.segment == 0;
     int32_t* const to = data + (unit * b.tileLines + b.firstLine) * kLine;
     if (gather.inside == 0) {
       fillLines(to, b.lines, b.fill);
     } else if (!interior) {
       const int64_t source = map.tile(group, z, y.tile, x.tile);
       permuteLines(to, data + (source * b.tileLines + b.firstLine) * kLine, b.lines, gather, b.fill);
-    } else if (gather.inside != all) {
+    } else {
       maskLines(to, b.lines, gather, b.fill);
     }
   }
