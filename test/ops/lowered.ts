@@ -1,0 +1,96 @@
+/** Runs single operators through the planner and the engine, and compares them with their references. */
+
+import { expect } from 'vitest';
+import { dtypeInfo } from '../../lib/ir/dtype.ts';
+import { type Graph, makeConstant, type Node, type Value } from '../../lib/ir/graph.ts';
+import { type HostTensor, type HostValue, toNumbers } from '../../lib/ir/tensor.ts';
+import { runNode } from '../../lib/ops/interpret.ts';
+import { driveSync } from '../../lib/runtime/driver.ts';
+import { thisMachine } from '../../lib/runtime/machine.ts';
+import { Program } from '../../lib/runtime/program.ts';
+import { Weights } from '../../lib/runtime/weights.ts';
+import { makeNode } from './node.ts';
+
+/** One node on its inputs. */
+export interface LoweredCase {
+  readonly op: string;
+  readonly version?: number;
+  readonly domain?: string;
+  readonly inputs: readonly (HostTensor | null)[];
+  readonly attributes?: Parameters<typeof makeNode>[3];
+  readonly outputs?: number;
+  /** Inputs that are constants of the model. */
+  readonly constant?: readonly number[];
+  /** Tolerated difference, relative to the greater of 1 and the value. */
+  readonly bound?: number;
+}
+
+/** What the engine computes, and why nodes ran on their reference. */
+export interface Lowered {
+  readonly results: HostValue[];
+  readonly reasons: string[];
+}
+
+function nodeOf(c: LoweredCase): Node {
+  const present = c.inputs.map((input) => input !== null);
+  const node = makeNode(c.op, c.version ?? 21, present, c.attributes, c.outputs);
+  return { ...node, domain: c.domain ?? '' };
+}
+
+/** Runs a case natively on `threads` threads. */
+export function runLowered(c: LoweredCase, threads = 2): Lowered {
+  const node = nodeOf(c);
+  const bindings = new Map<Value, HostValue>();
+  node.inputs = node.inputs.map((value, i) => {
+    const content = c.inputs[i];
+    if (!value || !content) return null;
+    if (c.constant?.includes(i)) return makeConstant(value.name, content);
+    bindings.set(value, content);
+    return value;
+  });
+  for (const output of node.outputs) if (output) output.producer = node;
+  const outputs = node.outputs.filter((value) => value !== null);
+  const graph: Graph = { name: 'g', inputs: [...bindings.keys()], outputs, nodes: [node], captures: [] };
+  const machine = thisMachine();
+  const weights = new Weights(machine);
+  const plan = { kernels: machine.kernels, threads, jit: machine.jit, sparse: true };
+  const program = new Program(graph, { plan, weights, memories: new WeakMap(), planLimit: 4 }, (body) =>
+    driveSync(body, { threads, priority: 0 }),
+  );
+  try {
+    const results = driveSync(program.execute(bindings), { threads, priority: 0 });
+    const sections = program.stages.flatMap((stage) => stage.sections);
+    return { results, reasons: sections.flatMap((s) => (s.kind === 'reference' ? [s.reason] : [])) };
+  } finally {
+    weights.dispose();
+  }
+}
+
+function compare(got: HostValue, want: HostValue, bound: number): void {
+  if (got.kind !== 'tensor' || want.kind !== 'tensor') throw new Error('not a tensor');
+  expect(got.dtype).toBe(want.dtype);
+  expect(got.dims).toEqual(want.dims);
+  if (dtypeInfo(got.dtype).kind !== 'float') {
+    expect(got.data).toEqual(want.data);
+    return;
+  }
+  const [a, b] = [toNumbers(got), toNumbers(want)];
+  for (let i = 0; i < a.length; i++) {
+    if (Object.is(a[i], b[i]) || a[i] === b[i]) continue;
+    const off = Math.abs(a[i] - b[i]);
+    expect(off, `element ${i} is ${a[i]}, not ${b[i]}`).toBeLessThanOrEqual(bound * Math.max(1, Math.abs(b[i])));
+  }
+}
+
+const bounds: Readonly<Record<string, number>> = { float16: 2e-3, bfloat16: 1.6e-2, float64: 1e-12 };
+
+/** Expects a case to run on kernels alone, with the reference's results. */
+export function checkLowered(c: LoweredCase): void {
+  const { results, reasons } = runLowered(c);
+  expect(reasons, c.op).toEqual([]);
+  const want = runNode(nodeOf(c), c.inputs);
+  const dtype = c.inputs.find((input) => input !== null)?.dtype ?? 'float32';
+  results.forEach((result, i) => {
+    compare(result, want[i], c.bound ?? bounds[dtype] ?? 3e-6);
+  });
+}
