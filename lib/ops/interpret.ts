@@ -2,6 +2,7 @@
 
 import { InternalError, RunError } from '../errors.ts';
 import { type Graph, type Node, nodeText, type Value } from '../ir/graph.ts';
+import { sizeOf } from '../ir/shape.ts';
 import { type HostTensor, type HostValue, toIntegers } from '../ir/tensor.ts';
 import { findOp } from './index.ts';
 import { type BodyRuns, NodeAccess, type ReferenceContext } from './op.ts';
@@ -55,6 +56,13 @@ export function startTurns(node: Node, inputs: readonly (HostValue | null)[]): B
   return findOp(node.domain, node.op)?.turns?.(new ReferenceAccess(node, inputs, run));
 }
 
+/** Loops over the other axes of an empty tensor have to end. */
+function checkEmpty(node: Node, { dims }: HostTensor): void {
+  const extent = sizeOf(dims.filter((dim) => dim !== 0));
+  if (extent > 2 ** 31)
+    throw new RunError(`${nodeText(node)}: an empty tensor of shape [${dims.join(',')}] is too large`);
+}
+
 /** Runs one node on its reference. `outer` holds what its bodies capture. */
 export function runNode(
   node: Node,
@@ -64,6 +72,7 @@ export function runNode(
 ): HostValue[] {
   const op = findOp(node.domain, node.op);
   if (!op) throw new InternalError(`no operator ${nodeText(node)}`);
+  for (const input of inputs) if (input?.kind === 'tensor' && input.dims.includes(0)) checkEmpty(node, input);
   const ctx = new ReferenceAccess(node, inputs, (graph, feeds) => runner(graph, feeds, outer));
   const outputs = op.reference(ctx);
   node.outputs.forEach((output, i) => {

@@ -100,7 +100,8 @@ function batchNormalization(ctx: ReferenceContext): HostTensor[] {
       for (let i = from; i < from + plane; i++) sink.values[i] = (x[i] - m) * factor + bias[c];
     }
   }
-  const { dtype, dims: shape } = ctx.tensor(3);
+  const { dtype: given, dims: shape } = ctx.tensor(3);
+  const dtype = ctx.version < 14 ? xt.dtype : given;
   return [sink.finish(), ...running.map((list) => fromNumbers(dtype, shape, list))];
 }
 
@@ -142,7 +143,7 @@ function normalizeGroups(ctx: ReferenceContext, groups: number, at: (channel: nu
 function groupCount(ctx: NodeReader, x: Shape): number {
   const groups = ctx.int('num_groups');
   if (x.length < 2) throw ctx.error(`input 0 is ${shapeText(x)}, expected batch, channels and spatial axes`);
-  if (groups < 1 || (typeof x[1] === 'number' && x[1] % groups !== 0)) {
+  if (groups < 1 || (typeof x[1] === 'number' && (x[1] % groups !== 0 || groups > Math.max(x[1], 1)))) {
     throw ctx.error(`"num_groups" is ${groups}, expected a divisor of the ${x[1] ?? '?'} channels`);
   }
   return groups;
