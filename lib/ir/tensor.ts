@@ -174,7 +174,8 @@ function entriesOf(dtype: DType, values: ArrayLike<number>): NumericStorage {
   const encode = dtype === 'float4e2m1' ? numberToFloat4e2m1 : floatEncoder(dtype);
   const { storage, bits, kind } = dtypeInfo(dtype);
   if (encode) return mapInto(bits === 16 ? new Uint16Array(count) : new Uint8Array(count), values, encode);
-  const toBigInt = (v: number): bigint => BigInt(Math.trunc(v));
+  // What has no integer becomes 0.
+  const toBigInt = (v: number): bigint => (Number.isFinite(v) ? BigInt(Math.trunc(v)) : 0n);
   if (dtype === 'int64') return mapInto(new BigInt64Array(count), values, toBigInt);
   if (dtype === 'uint64') return mapInto(new BigUint64Array(count), values, toBigInt);
   if (bits < 8) return new (kind === 'int' ? Int8Array : Uint8Array)(values);

@@ -59,6 +59,7 @@ function addColumns(
   const taps = sizeOf(window.kernel);
   const blocks = sizeOf(window.output);
   const area = sizeOf(window.input);
+  if (y.length === 0) return;
   forEachTap(window, (tap, { count, source, target, length, step }) => {
     for (let plane = 0; plane < planes; plane++) {
       const from = (plane * taps + tap) * blocks;

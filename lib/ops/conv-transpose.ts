@@ -125,6 +125,7 @@ function spread(
   const inPlane = sizeOf(window.output);
   const outPlane = sizeOf(window.input);
   const taps = sizeOf(window.kernel);
+  if (y.length === 0 || x.length === 0) return;
   forEachTap(window, (tap, { count, source, target, length, step }) => {
     for (let n = 0; n < batch; n++) {
       for (let m = 0; m < outputs; m++) {

@@ -105,6 +105,7 @@ export function convolve(p: ConvProblem, x: Float64Array, weight: Float64Array, 
   const inPlane = sizeOf(window.input);
   const outPlane = sizeOf(window.output);
   const taps = sizeOf(window.kernel);
+  if (y.length === 0) return;
   forEachTap(window, (tap, rows) => {
     for (let n = 0; n < batch; n++) {
       for (let m = 0; m < outputs; m++) {

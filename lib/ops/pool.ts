@@ -57,6 +57,7 @@ function windowSums(w: SpatialWindow, planes: number, x: Float64Array): Float64A
   const inPlane = sizeOf(w.input);
   const outPlane = sizeOf(w.output);
   const y = doubles(planes * outPlane);
+  if (y.length === 0) return y;
   forEachTap(w, (_, { count, source, target, length, step }) => {
     for (let plane = 0; plane < planes; plane++) {
       for (let r = 0; r < count; r++) {
@@ -76,13 +77,15 @@ function averagePool(ctx: ReferenceContext): HostTensor[] {
   const x = ctx.tensor(0);
   const w = poolWindow(ctx, x.dims);
   const y = windowSums(w, x.dims[0] * x.dims[1], toNumbers(x));
+  const dims = [x.dims[0], x.dims[1], ...w.output];
+  if (y.length === 0) return [fromNumbers(x.dtype, dims, y)];
   const counts = windowCounts(w, ctx.int('count_include_pad', 0) !== 0);
   for (let i = 0; i < y.length; i++) {
     // A window that lies in the padding alone averages nothing.
     const count = counts[i % counts.length];
     y[i] = count === 0 ? 0 : y[i] / count;
   }
-  return [fromNumbers(x.dtype, [x.dims[0], x.dims[1], ...w.output], y)];
+  return [fromNumbers(x.dtype, dims, y)];
 }
 
 /** The exponent of an Lp norm: a float in version 1, an int later. */
@@ -124,6 +127,7 @@ function windowMaxima(w: SpatialWindow, planes: number, x: Float64Array, least: 
   const outPlane = sizeOf(w.output);
   const y = doubles(planes * outPlane).fill(least);
   const index = new Int32Array(y.length).fill(-1);
+  if (y.length === 0) return [y, index];
   forEachTap(w, (_, { count, source, target, length, step }) => {
     for (let plane = 0; plane < planes; plane++) {
       const base = plane * inPlane;
@@ -151,6 +155,7 @@ function flatIndices(w: SpatialWindow, planes: number, index: Int32Array, column
   const own = stridesOf(w.input);
   const reversed = stridesOf([...w.input].reverse()).reverse();
   const out = new BigInt64Array(planes * outPlane);
+  if (inPlane === 0) return out;
   for (let i = 0; i < out.length; i++) {
     let at = Math.max(index[i], 0);
     if (columns) {

@@ -123,6 +123,7 @@ function scaledExtent(ctx: NodeReader, size: number, scale: number): Extent {
 /** Extents of the resized axes of known size. */
 function extents(ctx: NodeReader, input: readonly number[], request: Request): Extent[] | undefined {
   const { scales, sizes } = request;
+  if (scales && sizes) throw ctx.error('both scales and sizes are given');
   if (scales) {
     checkCount(ctx, 'scales', scales, input.length);
     return input.map((size, i) => scaledExtent(ctx, size, scales[i]));
