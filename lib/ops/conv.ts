@@ -4,7 +4,7 @@ import { tensorType } from '../ir/graph.ts';
 import { type Dim, type Shape, shapeText, sizeOf } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, toNumbers } from '../ir/tensor.ts';
 import { lowerConv } from './conv-lower.ts';
-import { doubles, expectSame, floatKinds } from './elements.ts';
+import { doubles, expectKind, floatKinds } from './elements.ts';
 import { type Activation, activate, activationOf, epilogueAttributes, NO_ACTIVATION } from './epilogue.ts';
 import type { LowerContext } from './lower.ts';
 import { defineOp, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
@@ -214,7 +214,7 @@ export const convOps: readonly OpDefinition[] = [
     outputs: [1, 1],
     attributes: convAttributes,
     infer: (ctx) => [
-      tensorType(expectSame(ctx, 3, floatKinds), convShape(ctx, ctx.shape(0), ctx.shape(1), ctx.shape(2))),
+      tensorType(expectKind(ctx, 0, floatKinds), convShape(ctx, ctx.shape(0), ctx.shape(1), ctx.shape(2))),
     ],
     reference: convReference,
     lower: (ctx) => lowerWith(ctx, NO_ACTIVATION),
@@ -228,7 +228,7 @@ export const convOps: readonly OpDefinition[] = [
     outputs: [1, 1],
     attributes: { ...convAttributes, ...epilogueAttributes },
     infer: (ctx) => [
-      tensorType(expectSame(ctx, 3, floatKinds), convShape(ctx, ctx.shape(0), ctx.shape(1), ctx.shape(2))),
+      tensorType(expectKind(ctx, 0, floatKinds), convShape(ctx, ctx.shape(0), ctx.shape(1), ctx.shape(2))),
     ],
     reference: fusedReference,
     lower: (ctx) => lowerWith(ctx, activationOf(ctx)),
