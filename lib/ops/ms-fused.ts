@@ -1,10 +1,13 @@
-/** Fused operators of com.microsoft: the table of their families. */
+/** Operators of com.microsoft but attention and quantised ones: the table of their families. */
 
 import { msActivationOps } from './ms-activation.ts';
 import { msConvOps } from './ms-conv.ts';
+import { cropAndResize } from './ms-crop.ts';
 import { embedLayerNormalization } from './ms-embedding.ts';
 import { msMatMulOps } from './ms-matmul.ts';
 import { msNormalizationOps } from './ms-normalization.ts';
+import { msNumericOps } from './ms-numeric.ts';
+import { msStandardOps } from './ms-standard.ts';
 import type { OpDefinition } from './op.ts';
 
 export const msFusedOps: readonly OpDefinition[] = [
@@ -12,5 +15,8 @@ export const msFusedOps: readonly OpDefinition[] = [
   ...msConvOps,
   ...msMatMulOps,
   ...msNormalizationOps,
+  ...msNumericOps,
+  ...msStandardOps,
+  cropAndResize,
   embedLayerNormalization,
 ];
