@@ -108,20 +108,23 @@ template <class T>
 struct Fetcher {
   const T* data;
   Strides strides;
-  bool dense, constant, filled;
-  T buffer[kBlock];
+  /// `repeats`: a short row that every position of the outer dimensions sees again.
+  bool dense, constant, repeats, filled;
+  T buffer[kBlock + 64];
 
   void open(const Space& space, const T* from, List list) {
     data = from;
     strides = readStrides(list);
-    dense = constant = true;
+    dense = constant = repeats = true;
     filled = false;
     int64_t want = 1;
     for (int i = space.rank - 1; i >= 0; i--) {
       if (space.dims[i] != 1 && strides.of[i] != want) dense = false;
       if (space.dims[i] != 1 && strides.of[i] != 0) constant = false;
+      if (space.dims[i] != 1 && strides.of[i] != 0 && i < space.rank - 1) repeats = false;
       want *= space.dims[i];
     }
+    if (space.dims[space.rank - 1] >= 64) repeats = false;
   }
 
   /// n elements from the cursor on, contiguous. Valid until the next call.
@@ -133,6 +136,11 @@ struct Fetcher {
     }
     const int last = space.rank - 1;
     const int64_t stride = strides.of[last];
+    if (repeats && !dense) {
+      if (!filled) repeatRow(space.dims[last], stride);
+      filled = true;
+      return buffer + cursor.at[last];
+    }
     const T* from = data + offsetOf(space, cursor, strides);
     const bool inRow = cursor.at[last] + n <= space.dims[last];
     if (dense || (inRow && stride == 1)) return from;
@@ -144,15 +152,12 @@ struct Fetcher {
     return buffer;
   }
 
-  /// True where the block at the cursor repeats one element; then block() need not be called.
-  bool uniform(const Space& space, const Cursor& cursor, int n, T* value) const {
-    const int last = space.rank - 1;
-    if (!constant && (strides.of[last] != 0 || cursor.at[last] + n > space.dims[last])) return false;
-    *value = data[constant ? 0 : offsetOf(space, cursor, strides)];
-    return true;
+ private:
+  void repeatRow(int64_t n, int64_t stride) {
+    for (int64_t i = 0; i < n; i++) buffer[i] = data[i * stride];
+    for (int64_t i = n; i < kBlock + 64; i++) buffer[i] = buffer[i - n];
   }
 
- private:
   static void fill(T* to, T value, int64_t n) {
     for (int64_t i = 0; i < n; i++) to[i] = value;
   }

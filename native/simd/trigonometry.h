@@ -49,14 +49,13 @@ FILIGREE_INLINE double doubleOfBits(int64_t bits) {
   return x;
 }
 
-/// 1.5 * 2^52: added, it rounds to a whole number, which then stands in the low bits.
+/// 1.5 * 2^52: added and taken off, it rounds to a whole number.
 constexpr double kRounding = 6755399441055744.0;
 
 /// sin(x), or cos(x), for |x| < 2^27: rounded once from double, 0.51 ulp.
 FILIGREE_INLINE float sineOf(float x, bool cosine) {
-  const double v = x, shifted = v * 0.63661977236758134308 + kRounding;
-  const double k = shifted - kRounding;
-  const int64_t quadrant = bitsOfDouble(shifted) + cosine;
+  const double v = x, k = v * 0.63661977236758134308 + kRounding - kRounding;
+  const int32_t quadrant = static_cast<int32_t>(k) + cosine;
   // pi / 2 in two parts; the first has 26 bits, so that its product is exact.
   const double r = v - k * 1.57079631090164184570 - k * 1.58932547735281966916e-8;
   const double s = r * r;
@@ -73,8 +72,10 @@ FILIGREE_INLINE float sineOf(float x, bool cosine) {
   q = q * s + 1.0 / 24;
   q = q * s - 0.5;
   const double cos = q * s + 1.0;
-  const double y = quadrant & 1 ? cos : sine;
-  return static_cast<float>(quadrant & 2 ? -y : y);
+  // Conditional expressions on floats would keep the loop from being vectorised.
+  const int64_t odd = -static_cast<int64_t>(quadrant & 1);
+  const int64_t bits = (bitsOfDouble(cos) & odd) | (bitsOfDouble(sine) & ~odd);
+  return static_cast<float>(doubleOfBits(bits ^ static_cast<int64_t>(static_cast<uint64_t>(quadrant & 2) << 62)));
 }
 
 /// y[i] = sin(x[i]) or cos(x[i]): 0.51 ulp below 2^27, beyond it as the C library has it.
@@ -89,14 +90,11 @@ FILIGREE_INLINE float sineOf(float x, bool cosine) {
   for (int64_t i = 0; i < n; i++) y[i] = sineOf(x[i], cosine);
 }
 
-/// x^y for positive normal x and finite y: 0.52 ulp (computed in double).
+/// x^y for positive normal x and |y| <= 10^6: 0.52 ulp (computed in double).
 FILIGREE_INLINE float powerOf(float x, float y) {
-  const int64_t bits = bitsOfDouble(x);
   // The exponent is that of x / sqrt(0.5), so that the mantissa lies in [sqrt(0.5), sqrt(2)).
-  const int64_t shifted = bits - 0x3fe6a09e667f3bcd;
-  // Rounding to multiples of 2^52 is done on the biased exponent: shifts of signed 64-bit lanes are slow.
-  const double m = doubleOfBits((shifted & 0xfffffffffffff) + 0x3fe6a09e667f3bcd);
-  const int64_t exponent = (bits - bitsOfDouble(m)) / (int64_t{1} << 52);
+  const int32_t shifted = static_cast<int32_t>(bitsOfFloat(x)) - 0x3f3504f3;
+  const double m = floatOfBits(static_cast<uint32_t>((shifted & 0x7fffff) + 0x3f3504f3));
   const double s = (m - 1) / (m + 1), t = s * s;
   double p = 1.0 / 15;
   p = p * t + 1.0 / 13;
@@ -106,11 +104,10 @@ FILIGREE_INLINE float powerOf(float x, float y) {
   p = p * t + 1.0 / 5;
   p = p * t + 1.0 / 3;
   p = p * t + 1.0;
-  const double log2 = static_cast<double>(static_cast<int32_t>(exponent)) + s * p * 2.88539008177792681472;
-  double e = log2 * y;
-  e = e > 300 ? 300 : e < -300 ? -300 : e;
-  const double rounded = e + kRounding;
-  const double r = (e - (rounded - kRounding)) * 0.69314718055994530942;
+  const double log2 = static_cast<double>(shifted >> 23) + s * p * 2.88539008177792681472;
+  const double e = log2 * y;
+  const double n = e + kRounding - kRounding;
+  const double r = (e - n) * 0.69314718055994530942;
   double q = 1.0 / 362880;
   q = q * r + 1.0 / 40320;
   q = q * r + 1.0 / 5040;
@@ -121,8 +118,9 @@ FILIGREE_INLINE float powerOf(float x, float y) {
   q = q * r + 0.5;
   q = q * r + 1.0;
   q = q * r + 1.0;
-  const uint64_t scale = static_cast<uint64_t>(bitsOfDouble(rounded) - bitsOfDouble(kRounding)) + 1023;
-  return static_cast<float>(q * doubleOfBits(static_cast<int64_t>(scale << 52)));
+  int32_t exponent = static_cast<int32_t>(n);
+  exponent = exponent > 300 ? 300 : exponent < -300 ? -300 : exponent;
+  return static_cast<float>(q * doubleOfBits(static_cast<int64_t>(exponent + 1023) << 52));
 }
 
 }  // namespace
