@@ -17,7 +17,8 @@ export type Scalar = (x: number) => number;
 /** x times the normal distribution function. */
 export const gelu: Scalar = (x) => 0.5 * x * (1 + erf(x / Math.SQRT2));
 
-const tanhGelu: Scalar = (x) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
+/** The approximation of {@link gelu} by a hyperbolic tangent. */
+export const tanhGelu: Scalar = (x) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
 
 /** An activation by name from its parameters; what is missing takes the operator's default. */
 type Maker = (p: readonly (number | undefined)[]) => Scalar;

@@ -11,6 +11,7 @@ import { columnsOf, type HeadMajor, joinPast, multiply, type Past } from './ms-a
 import { decoderMaskedAttention } from './ms-decoder-attention.ts';
 import { groupQueryAttention } from './ms-group-query.ts';
 import { multiHeadAttention } from './ms-multi-head.ts';
+import { msStateOps } from './ms-state.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 
 /** What hides a padded key unless the node says otherwise. */
@@ -188,4 +189,5 @@ export const msAttentionOps: readonly OpDefinition[] = [
   multiHeadAttention,
   decoderMaskedAttention,
   groupQueryAttention,
+  ...msStateOps,
 ];

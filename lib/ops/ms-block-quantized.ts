@@ -15,7 +15,7 @@ import {
 import { roundHalfEven } from './special-functions.ts';
 
 /** Fields of `bits` bits of every byte, the first in the low bits: `count` values for each row of bytes. */
-function unpackRows(bytes: ArrayLike<number>, rows: number, count: number, bits: number): Uint8Array {
+export function unpackFields(bytes: ArrayLike<number>, rows: number, count: number, bits: number): Uint8Array {
   const rowBytes = rows ? bytes.length / rows : 0;
   const out = new Uint8Array(rows * count);
   const perByte = 8 / bits;
@@ -54,7 +54,7 @@ function zeroPoints(ctx: NodeReader, t: HostTensor | undefined, q: NBits): Array
   const stored = toNumbers(t);
   const want = packed ? q.n * Math.ceil((q.blocks * q.bits) / 8) : count;
   if (stored.length !== want) throw ctx.error(`zero_points has shape ${shapeText(t.dims)}, expected ${want} elements`);
-  return packed ? unpackRows(stored, q.n, q.blocks, q.bits) : stored;
+  return packed ? unpackFields(stored, q.n, q.blocks, q.bits) : stored;
 }
 
 /** The weights [n, k] as real numbers. */
@@ -69,7 +69,7 @@ function decodeNBits(ctx: ReferenceContext, q: NBits): Float64Array {
   const zeros = zeroPoints(ctx, ctx.optional(3), q);
   const groups = ctx.has(4) ? ctx.integers(4) : undefined;
   const padded = q.blocks * q.block;
-  const levels = unpackRows(b.data as Uint8Array, q.n, padded, q.bits);
+  const levels = unpackFields(b.data as Uint8Array, q.n, padded, q.bits);
   const out = new Float64Array(q.n * q.k);
   for (let i = 0; i < q.n; i++) {
     for (let j = 0; j < q.k; j++) {
@@ -195,7 +195,7 @@ function decodeTable(ctx: ReferenceContext): { values: Float64Array; dims: numbe
   const dims = [...data.dims.slice(0, -1), last * parts];
   const rows = sizeOf(dims) / Math.max(dims[rank - 1], 1);
   const unpack = (t: HostTensor, count: number): ArrayLike<number> =>
-    t.dtype === 'uint8' && parts > 1 ? unpackRows(t.data as Uint8Array, rows, count, bits) : toNumbers(t);
+    t.dtype === 'uint8' && parts > 1 ? unpackFields(t.data as Uint8Array, rows, count, bits) : toNumbers(t);
   const levels = unpack(data, dims[rank - 1]);
   const size = block || dims[quantizeAxis];
   const sdims = scaleTensor.dims;
