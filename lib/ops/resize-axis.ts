@@ -1,5 +1,6 @@
 /** Resampling along one axis: where every output position looks, and with which weights. */
 
+import { allocate } from '../ir/tensor.ts';
 import { doubles } from './elements.ts';
 
 /** How output coordinates map to input coordinates. */
@@ -120,8 +121,8 @@ export function resizeWeights(
   const widen = antialias ? Math.min(axis.scale, 1) : 1;
   const reach = filter.support / widen;
   const taps = Math.ceil(2 * reach) + 1;
-  const index = new Int32Array(output * taps);
-  const weight = new Float64Array(output * taps);
+  const index = allocate('int32', output * taps) as Int32Array;
+  const weight = doubles(output * taps);
   const extrapolated: number[] = [];
   for (let i = 0; i < output; i++) {
     const x = coordinate(axis, i, exact);
