@@ -1,7 +1,7 @@
 /** Scaled dot-product attention as the rewrites make it from products, softmax and the transposes around them. */
 
 import { tensorType } from '../ir/graph.ts';
-import { broadcastStrides, type Dim, type Shape, shapeText, sizeOf, stridesOf } from '../ir/shape.ts';
+import { broadcastShapes, broadcastStrides, type Dim, type Shape, shapeText, sizeOf, stridesOf } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, toNumbers } from '../ir/tensor.ts';
 import { type AttentionSizes, attend } from './attention-core.ts';
 import { doubles, expectSame, floatKinds } from './elements.ts';
@@ -35,24 +35,34 @@ export function logicalStrides(dims: readonly number[], layout: string): number[
   return [...AXES].map((axis) => (layout.includes(axis) ? strides[layout.indexOf(axis)] : 0));
 }
 
+/** The common size of dimensions that are equal or 1; undefined where they differ. */
+function joint(...dims: readonly number[]): number | undefined {
+  const size = dims.find((dim) => dim !== 1) ?? 1;
+  return dims.every((dim) => dim === 1 || dim === size) ? size : undefined;
+}
+
 /** The sizes of the problem; throws where the operands do not fit each other. */
 export function attentionSizes(ctx: NodeReader, dims: (i: number) => readonly number[]): AttentionSizes {
   const [q, k, v] = (['q', 'k', 'v'] as const).map((which, i) => logicalDims(ctx, dims(i), layoutOf(ctx, which)));
-  const [batch, heads, queries, headSize] = q;
-  const [, kvHeads, keys] = k;
-  const fits = k[0] === batch && v[0] === batch && v[1] === kvHeads && v[2] === keys && k[3] === headSize;
-  if (!fits || (kvHeads === 0 ? heads !== 0 : heads % kvHeads !== 0)) {
+  const batch = joint(q[0], k[0], v[0]);
+  const kvHeads = joint(k[1], v[1]);
+  const heads = q[1] === 1 ? kvHeads : q[1];
+  const fits = k[2] === v[2] && k[3] === q[3];
+  if (!fits || batch === undefined || kvHeads === undefined || heads === undefined || (heads && heads % kvHeads)) {
     throw ctx.error(`queries ${shapeText(q)}, keys ${shapeText(k)} and values ${shapeText(v)} (b, h, s, d) do not fit`);
   }
-  return { batch, heads, kvHeads, queries, keys, headSize, valueSize: v[3] };
+  return { batch, heads, kvHeads, queries: q[2], keys: k[2], headSize: q[3], valueSize: v[3] };
 }
 
 function inferAttention(ctx: InferContext): Dim[] | undefined {
-  const [qShape, vShape] = [ctx.shape(0), ctx.shape(2)];
-  if (!qShape || !vShape) return undefined;
-  const [b, h, s] = logicalDims(ctx, qShape, layoutOf(ctx, 'q'));
-  const d = logicalDims(ctx, vShape, layoutOf(ctx, 'v'))[3];
-  const sizes: Shape = [b, h, s, d];
+  const shapes = [ctx.shape(0), ctx.shape(1), ctx.shape(2)];
+  const [q, k, v] = shapes.map(
+    (shape, i) => shape && logicalDims(ctx, shape, layoutOf(ctx, (['q', 'k', 'v'] as const)[i])),
+  );
+  if (!q || !k || !v) return undefined;
+  const [batch] = broadcastShapes([[q[0]], [k[0]], [v[0]]]) ?? [null];
+  const heads = q[1] === 1 ? (broadcastShapes([[k[1]], [v[1]]])?.[0] ?? null) : q[1];
+  const sizes: Shape = [batch, heads, q[2], v[3]];
   return [...layoutOf(ctx, 'y')].map((axis) => sizes[AXES.indexOf(axis)]);
 }
 
@@ -73,10 +83,14 @@ function reorder(from: Float64Array, fromStrides: readonly number[], dims: reado
   return out;
 }
 
-function headMajor(ctx: ReferenceContext, which: 'q' | 'k' | 'v', i: number): Float64Array {
+/** Operand `i` as [batch, heads, sequence, size], repeated where it has a batch or a head for all. */
+function headMajor(ctx: ReferenceContext, i: 0 | 1 | 2, sizes: AttentionSizes): Float64Array {
   const { dims } = ctx.tensor(i);
-  const layout = layoutOf(ctx, which);
-  return reorder(toNumbers(ctx.tensor(i)), logicalStrides(dims, layout), logicalDims(ctx, dims, layout));
+  const layout = layoutOf(ctx, (['q', 'k', 'v'] as const)[i]);
+  const own = logicalDims(ctx, dims, layout);
+  const whole = [sizes.batch, i === 0 ? sizes.heads : sizes.kvHeads, own[2], own[3]];
+  const strides = logicalStrides(dims, layout).map((stride, axis) => (own[axis] === 1 ? 0 : stride));
+  return reorder(toNumbers(ctx.tensor(i)), strides, whole);
 }
 
 /** Adds the mask to one row of scores, rounded as the sum of two float32 is: a huge negative entry absorbs the score. */
@@ -108,7 +122,7 @@ function attentionReference(ctx: ReferenceContext): HostTensor[] {
     if (undefinedRow && !zero) scores.fill(Number.NaN);
     return !(undefinedRow && zero);
   };
-  const [q, k, v] = (['q', 'k', 'v'] as const).map((which, i) => headMajor(ctx, which, i));
+  const [q, k, v] = ([0, 1, 2] as const).map((i) => headMajor(ctx, i, sizes));
   const y = attend({ sizes, q, k, v, scale: ctx.float('scale', 1), bias });
   const layout = layoutOf(ctx, 'y');
   const logical = [batch, heads, queries, valueSize];
@@ -125,12 +139,13 @@ export const attentionFusedOps: readonly OpDefinition[] = [
    * softmax(scale * q k^T + mask) v, heads apart.
    *
    * Inputs: 0 q, 1 k, 2 v; 3 mask (optional), which broadcasts to [b, h, queries, keys] and is added after scaling.
-   * All of one float type. Query heads are a multiple of key heads: consecutive query heads share a key head.
+   * All of one float type. Query heads are a multiple of key heads: consecutive query heads share a key head. A batch or
+   * number of heads of 1 goes for all, in every operand.
    *
    * Attributes: `q_layout`, `k_layout`, `v_layout`, `y_layout` are the order of the axes of an operand, outermost
    * first, as letters of b(atch), h(eads), s(equence), d (head size); "bhsd" by default. The transposes that split and
    * merge heads are absorbed as "bshd" (a view of [b, s, h * d]), transposed keys as "bhds". Axes left out have size 1
-   * (rank 3: "bsd"). `scale` (1 by default) multiplies the products. With `nan_to_zero` = 1 a row whose softmax is not
+   * (rank 3: "hsd"). `scale` (1 by default) multiplies the products. With `nan_to_zero` = 1 a row whose softmax is not
    * a number (all masked by -Infinity) gives zeros instead of NaN.
    */
   defineOp({

@@ -165,6 +165,8 @@ export const constantOps: readonly OpDefinition[] = [
       const { dtype } = filling(ctx);
       const dims = ctx.integers(0);
       if (dims) return [tensorType(dtype, checkedDims(ctx, dims))];
+      const entries = ctx.entries(0);
+      if (entries) return [tensorType(dtype, entries)];
       const rank = vectorLength(ctx.shape(0));
       return [tensorType(dtype, rank === undefined ? undefined : unknownDims(rank))];
     },

@@ -3,7 +3,7 @@
 import { InternalError } from '../errors.ts';
 import type { DType } from '../ir/dtype.ts';
 import type { Attribute, Graph, ValueType } from '../ir/graph.ts';
-import type { Shape } from '../ir/shape.ts';
+import type { Dim, Shape } from '../ir/shape.ts';
 import { type HostTensor, type HostValue, toIntegers } from '../ir/tensor.ts';
 import { type InferContext, NodeAccess, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 
@@ -89,6 +89,9 @@ class InnerInfer extends Inner implements InferContext {
   }
   integers(i: number): number[] | undefined {
     return this.has(i) ? this.#ctx.integers(this.outer(i)) : undefined;
+  }
+  entries(i: number): readonly Dim[] | undefined {
+    return this.has(i) ? this.#ctx.entries(this.outer(i)) : undefined;
   }
 }
 

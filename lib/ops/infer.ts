@@ -3,11 +3,12 @@
 import { FiligreeError, InternalError } from '../errors.ts';
 import type { DType } from '../ir/dtype.ts';
 import { bodiesOf, type Graph, type Node, nodeText, type Value, type ValueType } from '../ir/graph.ts';
-import { isConcrete, type Shape, sizeOf } from '../ir/shape.ts';
+import { type Dim, isConcrete, type Shape, sizeOf } from '../ir/shape.ts';
 import { type HostTensor, type HostValue, toIntegers } from '../ir/tensor.ts';
 import { findOp } from './index.ts';
 import { runNode } from './interpret.ts';
 import { type InferContext, NodeAccess, type OpDefinition } from './op.ts';
+import { SymbolicContents } from './symbolic.ts';
 
 /** Contents of up to this many elements are followed. */
 const CONTENT_LIMIT = 4096;
@@ -22,36 +23,44 @@ export type KnownContents = ReadonlyMap<Value, HostTensor>;
  */
 export function inferTypes(graph: Graph): KnownContents {
   const contents = new Map<Value, HostTensor>();
-  inferGraph(graph, contents);
+  inferGraph(graph, { contents, symbolic: new SymbolicContents((value) => contentOf(value, contents)) });
   return contents;
 }
 
-function inferGraph(graph: Graph, contents: Map<Value, HostTensor>): void {
+/** What inference knows of contents. */
+interface Known {
+  readonly contents: Map<Value, HostTensor>;
+  readonly symbolic: SymbolicContents;
+}
+
+function inferGraph(graph: Graph, known: Known): void {
   for (const node of graph.nodes) {
     const op = findOp(node.domain, node.op);
     if (!op) throw new InternalError(`no operator ${nodeText(node)}`);
-    const ctx = new StaticContext(node, contents);
+    const ctx = new StaticContext(node, known);
     const given = op.bodyInputs?.(ctx) ?? [];
-    for (const body of bodiesOf(node)) inferBody(body, given, contents);
+    for (const body of bodiesOf(node)) inferBody(body, given, known);
     const types = op.infer(ctx);
     node.outputs.forEach((output, i) => {
       if (output) output.type = types[i] ?? withoutShape(output.type);
     });
-    follow(node, op, contents);
+    follow(node, op, known.contents);
+    known.symbolic.follow(node);
   }
 }
 
-function inferBody(body: Graph, given: readonly (ValueType | undefined)[], contents: Map<Value, HostTensor>): void {
+function inferBody(body: Graph, given: readonly (ValueType | undefined)[], known: Known): void {
   body.inputs.forEach((input, i) => {
     const type = given[i];
     if (!input.type || (type?.kind === 'tensor' && type.shape)) input.type = type ?? input.type;
   });
   for (const { inner, outer } of body.captures) {
     inner.type = outer.type;
-    const content = contents.get(outer);
-    if (content) contents.set(inner, content);
+    const content = known.contents.get(outer);
+    if (content) known.contents.set(inner, content);
+    else known.symbolic.copy(outer, inner);
   }
-  inferGraph(body, contents);
+  inferGraph(body, known);
 }
 
 function withoutShape(type: ValueType | undefined): ValueType | undefined {
@@ -103,12 +112,12 @@ function shellOf(value: Value): HostTensor | undefined {
 
 class StaticContext extends NodeAccess implements InferContext {
   readonly #inputs: readonly (Value | null)[];
-  readonly #contents: KnownContents;
+  readonly #known: Known;
 
-  constructor(node: Node, contents: KnownContents) {
+  constructor(node: Node, known: Known) {
     super(node, 'load');
     this.#inputs = node.inputs;
-    this.#contents = contents;
+    this.#known = known;
   }
 
   type(i: number): ValueType | undefined {
@@ -126,10 +135,13 @@ class StaticContext extends NodeAccess implements InferContext {
   }
   constant(i: number): HostTensor | undefined {
     const value = this.#inputs[i];
-    return value ? contentOf(value, this.#contents) : undefined;
+    return value ? contentOf(value, this.#known.contents) : undefined;
   }
   integers(i: number): number[] | undefined {
     const content = this.constant(i);
     return content && content.dtype !== 'string' ? toIntegers(content) : undefined;
+  }
+  entries(i: number): readonly Dim[] | undefined {
+    return this.#known.symbolic.read(this.#inputs[i]);
   }
 }

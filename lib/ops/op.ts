@@ -9,7 +9,7 @@ import { type FiligreeError, InternalError, ModelFormatError, RunError } from '.
 import type { DType } from '../ir/dtype.ts';
 import { type Attribute, type AttributeType, type Graph, nodeText, type ValueType } from '../ir/graph.ts';
 import type { Window } from '../ir/segments.ts';
-import { isConcrete, type Shape } from '../ir/shape.ts';
+import { type Dim, isConcrete, type Shape } from '../ir/shape.ts';
 import type { HostTensor, HostValue } from '../ir/tensor.ts';
 import type { LowerContext } from './lower.ts';
 
@@ -71,6 +71,8 @@ export interface InferContext extends NodeReader {
   constant(i: number): HostTensor | undefined;
   /** The content of an integer input as numbers, where known. */
   integers(i: number): number[] | undefined;
+  /** The entries of an integer input that is a vector or a single number, as far as they are known; symbols for sizes. */
+  entries(i: number): readonly Dim[] | undefined;
 }
 
 /** What the reference sees: every value is there. */

@@ -59,11 +59,27 @@ function reshapeDims(ctx: NodeReader, input: Shape, target: readonly number[]): 
   return dims;
 }
 
+/** The same where entries of the target may be symbols, which are never 0 or -1 by intent, or unknown. */
+function partlyReshaped(ctx: NodeReader, input: Shape, target: readonly Dim[]): Dim[] {
+  const dims = target.map((dim, i): Dim => (dim === 0 && ctx.int('allowzero', 0) === 0 ? (input[i] ?? null) : dim));
+  const at = dims.indexOf(-1);
+  if (dims.includes(null) || dims.lastIndexOf(-1) !== at) return dims.map((dim) => (dim === -1 ? null : dim));
+  if (at < 0) return dims;
+  const rest = inferredDim(
+    input,
+    dims.filter((_, i) => i !== at),
+  );
+  dims[at] = typeof rest === 'number' && !Number.isInteger(rest) ? null : rest;
+  return dims;
+}
+
 function inferReshape(ctx: InferContext): Shape | undefined {
   const target = inferIntegers(ctx, 'shape', 1, 5);
   if (target === undefined) throw ctx.error('the new shape is missing');
   const input = ctx.shape(0);
   if (target === null) {
+    const entries = ctx.entries(1);
+    if (input && entries) return partlyReshaped(ctx, input, entries);
     const rank = vectorLength(ctx.shape(1));
     return rank === undefined ? undefined : unknownDims(rank);
   }
@@ -154,6 +170,8 @@ function shapeRange(ctx: NodeReader, rank: number): [number, number] {
 function inferExpand(ctx: InferContext): Shape | undefined {
   const [input, target] = [ctx.shape(0), ctx.integers(1)];
   if (input && target) return broadcastDims(ctx, [input, target] as readonly Shape[]);
+  const entries = ctx.entries(1);
+  if (input && entries) return broadcastDims(ctx, [input, entries] as readonly Shape[]);
   const rank = vectorLength(ctx.shape(1));
   return input && rank !== undefined ? unknownDims(Math.max(input.length, rank)) : undefined;
 }

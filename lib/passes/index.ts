@@ -3,11 +3,21 @@
 import type { Graph } from '../ir/graph.ts';
 import { deadCode } from './dead-code.ts';
 import { foldConstants } from './fold-constants.ts';
+import { fuseAttention } from './fuse-attention.ts';
 import { convEpilogue, foldIntoConv } from './fuse-conv.ts';
 import { fuseLinear } from './fuse-linear.ts';
 import type { Pass } from './pass.ts';
 
-const pipeline: readonly Pass[] = [foldConstants, deadCode, foldIntoConv, convEpilogue, fuseLinear, deadCode];
+const pipeline: readonly Pass[] = [
+  foldConstants,
+  deadCode,
+  fuseAttention,
+  deadCode,
+  foldIntoConv,
+  convEpilogue,
+  fuseLinear,
+  deadCode,
+];
 
 /** Applies every rewrite; outputs stay the same up to rounding. `after` sees the graph after each. */
 export function optimize(graph: Graph, after?: (pass: string, graph: Graph) => void): void {

@@ -50,6 +50,9 @@ class ConcreteInfer extends NodeAccess implements InferContext {
     const content = this.constant(i);
     return content && content.dtype !== 'string' ? toIntegers(content) : undefined;
   }
+  entries(i: number): number[] | undefined {
+    return this.integers(i);
+  }
 }
 
 /** The facts of one walk. */
