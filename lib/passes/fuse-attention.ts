@@ -26,13 +26,14 @@ interface Operand {
   readonly scale: number;
 }
 
-/** scale * q k + masks. */
+/** What happens to scores: a mask is added, or where a condition is not `keep` they give way to a huge negative `by`. */
+type Masking = { readonly mask: Value } | { readonly condition: Value; readonly by: Value; readonly keep: boolean };
+
+/** scale * q k, then maskings in order. */
 interface Scores {
   readonly product: Node;
   readonly scale: number;
-  readonly masks: readonly Value[];
-  /** Scores are replaced by a huge negative number where the condition is false. */
-  readonly hidden: readonly { readonly condition: Value; readonly by: Value; readonly keep: boolean }[];
+  readonly maskings: readonly Masking[];
 }
 
 /** At least as low as this, a score plus the number is the number in float32 for any sensible score. */
@@ -50,17 +51,16 @@ function overLastAxis(node: Node): number | undefined {
 function scoresOf(value: Value | null | undefined, depth = 0): Scores | undefined {
   const node = value?.producer;
   if (!value || !node || depth > 6) return undefined;
-  if (isOp(node, 'MatMul')) return { product: node, scale: 1, masks: [], hidden: [] };
+  if (isOp(node, 'MatMul')) return { product: node, scale: 1, maskings: [] };
   const factor = scaled(value);
   if (factor) {
     const inner = scoresOf(factor[0], depth + 1);
-    const plain = inner && inner.masks.length + inner.hidden.length === 0;
-    return plain ? { ...inner, scale: inner.scale * factor[1] } : undefined;
+    return inner?.maskings.length === 0 ? { ...inner, scale: inner.scale * factor[1] } : undefined;
   }
   if (isOp(node, 'Add')) {
     for (const [scores, mask] of bothWays(node)) {
       const inner = scoresOf(scores, depth + 1);
-      if (inner && fitsScores(mask, scores)) return { ...inner, masks: [...inner.masks, mask] };
+      if (inner && fitsScores(mask, scores)) return { ...inner, maskings: [...inner.maskings, { mask }] };
     }
   }
   return isOp(node, 'Where') ? hiddenScores(node, depth) : undefined;
@@ -72,17 +72,18 @@ function hiddenScores(node: Node, depth: number): Scores | undefined {
     const number = scalarOf(by);
     if (number === undefined || number > HUGE || !scores || !by || !condition) continue;
     const inner = scoresOf(scores, depth + 1);
-    if (inner && fitsScores(condition, scores)) return { ...inner, hidden: [...inner.hidden, { condition, by, keep }] };
+    if (inner && fitsScores(condition, scores))
+      return { ...inner, maskings: [...inner.maskings, { condition, by, keep }] };
   }
   return undefined;
 }
 
-/** False where the mask is known to be larger than the scores. */
+/** False where the mask may be larger than scores of which a size is known to be 1. */
 function fitsScores(mask: Value, scores: Value): boolean {
   const [small, large] = [shapeOf(mask), shapeOf(scores)];
   if (!small || !large || small.length > large.length) return false;
   const lead = large.length - small.length;
-  return small.every((dim, i) => dim === 1 || dim === null || large[lead + i] !== 1);
+  return small.every((dim, i) => dim === 1 || large[lead + i] !== 1);
 }
 
 /** Takes transposes and scales off an operand whose axes mean `layout`. */
@@ -138,18 +139,21 @@ function valueProduct(editor: GraphEditor, softmax: Node): { product: Node; zero
   return isOp(product, 'MatMul') && product.inputs[0] === clean ? { product, zero: true } : undefined;
 }
 
-/** The additive mask of all masks and conditions together. */
-function maskOf(editor: GraphEditor, anchor: Node, { masks, hidden }: Scores): Value | undefined {
-  const parts = [...masks];
-  for (const { condition, by, keep } of hidden) {
-    const zero = makeConstant(`${anchor.name}_open`, tensor('float32', [], Float32Array.of(0)));
-    const inputs = keep ? [condition, zero, by] : [condition, by, zero];
-    parts.push(typed(editor.insert(anchor, { op: 'Where', version: 16, inputs }), 'float32', shapeOf(condition)));
+/** One additive mask for all maskings; what gives way does so whatever was added before. */
+function maskOf(editor: GraphEditor, anchor: Node, maskings: readonly Masking[]): Value | undefined {
+  let mask: Value | undefined;
+  for (const masking of maskings) {
+    if ('mask' in masking) {
+      const sum = mask && editor.insert(anchor, { op: 'Add', version: 14, inputs: [mask, masking.mask] });
+      mask = sum ? typed(sum, 'float32', undefined) : masking.mask;
+      continue;
+    }
+    const { condition, by, keep } = masking;
+    mask ??= makeConstant(`${anchor.name}_open`, tensor('float32', [], Float32Array.of(0)));
+    const inputs = keep ? [condition, mask, by] : [condition, by, mask];
+    mask = typed(editor.insert(anchor, { op: 'Where', version: 16, inputs }), 'float32', undefined);
   }
-  return parts.reduce<Value | undefined>((sum, part) => {
-    if (!sum) return part;
-    return typed(editor.insert(anchor, { op: 'Add', version: 14, inputs: [sum, part] }), 'float32', undefined);
-  }, undefined);
+  return mask;
 }
 
 function typed(node: Node, ...type: Parameters<typeof tensorType>): Value {
@@ -196,7 +200,7 @@ function fuseAt(editor: GraphEditor, softmax: Node): boolean {
   // A factor of the values is no factor of the scores.
   const values = v.scale === 1 ? v : { value: vValue, layout: axes };
   const last = weighted.product;
-  const mask = maskOf(editor, last, scores);
+  const mask = maskOf(editor, last, scores.maskings);
   const attributes = {
     q_layout: string(q.layout),
     k_layout: string(k.layout),

@@ -1,6 +1,7 @@
 /** The ordered pipeline of rewrites. */
 
 import type { Graph } from '../ir/graph.ts';
+import { findOp } from '../ops/index.ts';
 import { deadCode } from './dead-code.ts';
 import { foldConstants } from './fold-constants.ts';
 import { fuseAttention } from './fuse-attention.ts';
@@ -8,10 +9,15 @@ import { convEpilogue, foldIntoConv } from './fuse-conv.ts';
 import { fuseLinear } from './fuse-linear.ts';
 import type { Pass } from './pass.ts';
 
+/** A pass that pays only where the operator it makes has a kernel. */
+function ifLowered(pass: Pass, domain: string, op: string): Pass {
+  return findOp(domain, op)?.lower ? pass : { name: pass.name, run: () => false };
+}
+
 const pipeline: readonly Pass[] = [
   foldConstants,
   deadCode,
-  fuseAttention,
+  ifLowered(fuseAttention, 'filigree', 'Attention'),
   deadCode,
   foldIntoConv,
   convEpilogue,

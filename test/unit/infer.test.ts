@@ -32,6 +32,35 @@ describe('inferTypes', () => {
     expect(named.has('r')).toBe(false);
   });
 
+  test('symbols travel through shape arithmetic', () => {
+    const graph = load({
+      nodes: [
+        node('Shape', ['x'], ['s']),
+        node('Gather', ['s', 'zero'], ['b'], { attributes: [attribute.int('axis', 0)] }),
+        node('Unsqueeze', ['b', 'axes'], ['b1']),
+        node('Slice', ['s', 'one', 'two'], ['n1']),
+        node('Concat', ['b1', 'n1', 'rest', 'four'], ['shape'], { attributes: [attribute.int('axis', 0)] }),
+        node('Reshape', ['x', 'shape'], ['y']),
+        node('Equal', ['shape', 'rest'], ['e']),
+        node('Where', ['e', 'four', 'shape'], ['w']),
+        node('Expand', ['four', 'n1'], ['z']),
+      ],
+      initializers: [
+        longs('zero', [0], []),
+        longs('axes', [0]),
+        longs('one', [1]),
+        longs('two', [2]),
+        longs('rest', [-1]),
+        longs('four', [4]),
+      ],
+      inputs: [port('x', 'float32', ['batch', 'n', 12])],
+      outputs: [port('y'), port('w'), port('z')],
+    });
+    const types = new Map(graph.nodes.map((n) => [n.outputs[0]?.name, typeText(n.outputs[0]?.type)]));
+    expect(types.get('y')).toBe('float32[batch,n,3,4]');
+    expect(types.get('z')).toBe('int64[n]');
+  });
+
   test('what depends on data has no size, and declared shapes of inner values are not believed', () => {
     const graph = load({
       nodes: [node('Reshape', ['x', 's'], ['y']), node('Relu', ['y'], ['z'])],
