@@ -74,7 +74,7 @@ export const benchmarkCommand: Command = {
     const perRun = scheduler === 'throughput' ? 1 : threads;
     const streams = args.count('streams', scheduler === 'throughput' ? threads : 1, 1);
     const loading = performance.now();
-    const compiled = new CompiledModel(path, { threads: perRun });
+    const compiled = CompiledModel.openSync(path, { threads: perRun });
     const loaded = performance.now();
     const batch = args.count('batch', 1);
     const feeds: (HostValue | undefined)[] = gatherInputs(

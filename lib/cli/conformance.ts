@@ -19,7 +19,7 @@ export interface Runnable {
 }
 
 /** Opens a model to run as sessions do. */
-export const openCompiled = (path: string): Runnable => new CompiledModel(path);
+export const openCompiled = (path: string): Runnable => CompiledModel.openSync(path);
 
 /** Opens a model to run on the references alone. */
 export function openReference(path: string): Runnable {

@@ -102,7 +102,7 @@ export const demoCommand: Command = {
   options: {},
   async run(_args, out) {
     const digits = readDigits();
-    const sparse = new CompiledModel(`${folder}digits.onnx`);
+    const sparse = CompiledModel.openSync(`${folder}digits.onnx`);
     const feeds = [inputOf(digits)];
     const answers = answersOf((await sparse.run(feeds))[0]);
     const right = answers.filter((answer, i) => answer === digits.labels[i]).length;
@@ -112,7 +112,7 @@ export const demoCommand: Command = {
     const zeros = zerosOf(sparse);
     const accuracy = right / digits.count;
     const sparseRate = await rate(sparse, feeds, digits.count, 1.5);
-    const dense = new CompiledModel(`${folder}digits.onnx`, { sparse: false });
+    const dense = CompiledModel.openSync(`${folder}digits.onnx`, { sparse: false });
     const denseRate = await rate(dense, feeds, digits.count, 1.5);
     const times = await timesByNode(sparse, feeds);
     const total = times.reduce((sum, [, ms]) => sum + ms, 0);

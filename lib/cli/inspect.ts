@@ -147,7 +147,7 @@ export const inspectCommand: Command = {
     why: { type: 'boolean', help: 'list every node that runs on its reference, with the reason' },
   },
   async run(args, out) {
-    const compiled = new CompiledModel(args.positionals[0]);
+    const compiled = CompiledModel.openSync(args.positionals[0]);
     const { model } = compiled;
     const wishes = parseShapes(args.text('shape'), args.count('batch', 1), model);
     const stage = await compiled.prepare(gatherInputs(model, [], wishes));

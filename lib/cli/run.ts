@@ -75,7 +75,7 @@ export const runModelCommand: Command = {
   },
   async run(args, out) {
     const threads = args.text('threads') === undefined ? {} : { threads: args.count('threads', 1, 1) };
-    const compiled = new CompiledModel(args.positionals[0], threads);
+    const compiled = CompiledModel.openSync(args.positionals[0], threads);
     const batch = args.text('batch') === undefined ? undefined : args.count('batch', 1);
     const wishes = parseShapes(args.text('shape'), batch, compiled.model);
     const results = await compiled.run(gatherInputs(compiled.model, args.list('input'), wishes));

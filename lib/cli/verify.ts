@@ -99,7 +99,7 @@ export const verifyCommand: Command = {
   async run(args, out) {
     const [path, ...folders] = args.positionals;
     const threads = args.text('threads') === undefined ? {} : { threads: args.count('threads', 1, 1) };
-    const compiled = new CompiledModel(path, threads);
+    const compiled = CompiledModel.openSync(path, threads);
     const { model } = compiled;
     const wanted = {
       ...(args.text('rtol') === undefined ? {} : { rtol: args.number('rtol', 0) }),

@@ -25,10 +25,15 @@ const pipeline: readonly Pass[] = [
   deadCode,
 ];
 
-/** Applies every rewrite; outputs stay the same up to rounding. `after` sees the graph after each. */
-export function optimize(graph: Graph, after?: (pass: string, graph: Graph) => void): void {
+/** Applies the rewrites one by one; the name of each comes after it has run. */
+export function* optimizing(graph: Graph): Generator<string> {
   for (const pass of pipeline) {
     pass.run(graph);
-    after?.(pass.name, graph);
+    yield pass.name;
   }
+}
+
+/** Applies every rewrite; outputs stay the same up to rounding. `after` sees the graph after each. */
+export function optimize(graph: Graph, after?: (pass: string, graph: Graph) => void): void {
+  for (const name of optimizing(graph)) after?.(name, graph);
 }

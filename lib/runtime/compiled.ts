@@ -1,12 +1,13 @@
 /** A model ready to run on contents: what Session, the command line and the adapters share. */
 
+import { setImmediate } from 'node:timers/promises';
 import { RunError } from '../errors.ts';
 import type { NumericStorage } from '../ir/dtype.ts';
 import type { Value } from '../ir/graph.ts';
 import type { Model } from '../ir/model.ts';
 import type { HostValue } from '../ir/tensor.ts';
 import { type LoadOptions, loadModel } from '../onnx/load.ts';
-import { optimize } from '../passes/index.ts';
+import { optimize, optimizing } from '../passes/index.ts';
 import type { Stage } from '../plan/stage.ts';
 import { type DriveOptions, driveAsync, driveSync } from './driver.ts';
 import { thisMachine } from './machine.ts';
@@ -37,11 +38,27 @@ export class CompiledModel {
   readonly #drive: DriveOptions;
   #disposed = false;
 
-  constructor(source: string | Uint8Array, options: CompileOptions = {}) {
+  /** Loads and rewrites a model on this thread, which it holds meanwhile. */
+  static openSync(source: string | Uint8Array, options: CompileOptions = {}): CompiledModel {
+    const model = loadModel(source, { files: openModelFile, ...options });
+    if ((options.optimization ?? 'all') === 'all') optimize(model.graph);
+    return new CompiledModel(model, options);
+  }
+
+  /** The same, letting others run in between. */
+  static async open(source: string | Uint8Array, options: CompileOptions = {}): Promise<CompiledModel> {
+    const model = loadModel(source, { files: openModelFile, ...options });
+    if ((options.optimization ?? 'all') === 'all') {
+      await setImmediate();
+      for (const _ of optimizing(model.graph)) await setImmediate();
+    }
+    return new CompiledModel(model, options);
+  }
+
+  private constructor(model: Model, options: CompileOptions) {
     const machine = thisMachine();
     this.threads = options.threads ?? machine.cores;
-    this.model = loadModel(source, { files: openModelFile, ...options });
-    if ((options.optimization ?? 'all') === 'all') optimize(this.model.graph);
+    this.model = model;
     this.#drive = { threads: this.threads, priority: options.priority ?? 0 };
     this.#weights = new Weights(machine);
     const sparse = options.sparse ?? true;

@@ -39,7 +39,7 @@ export class Session {
     const { externalData, ...rest } = checkSessionOptions(options);
     const bytes = typeof source === 'string' || source instanceof Uint8Array ? source : viewOf(source);
     const external = externalData && { externalData: new Map(Object.entries(externalData)) };
-    return new Session(new CompiledModel(bytes, { ...rest, ...external }), options);
+    return new Session(await CompiledModel.open(bytes, { ...rest, ...external }), options);
   }
 
   /**
