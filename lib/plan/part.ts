@@ -20,6 +20,8 @@ export interface PlanContext {
   readonly jit: boolean;
   /** False has every weight treated as dense. */
   readonly sparse: boolean;
+  /** No value may take more bytes than this. */
+  readonly memoryLimit: number;
 }
 
 interface SegmentForm {

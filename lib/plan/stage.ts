@@ -4,9 +4,10 @@
  * A stage ends where a shape depends on data: the runtime runs it, reads the shapes, and plans the next stage.
  */
 
-import { InternalError } from '../errors.ts';
+import { InternalError, MemoryError } from '../errors.ts';
+import { byteLength } from '../ir/dtype.ts';
 import { bodiesOf, type Graph, type Node, nodeText, readsOf, type Value } from '../ir/graph.ts';
-import { sizeOf } from '../ir/shape.ts';
+import { shapeText, sizeOf } from '../ir/shape.ts';
 import type { HostTensor } from '../ir/tensor.ts';
 import { findOp } from '../ops/index.ts';
 import type { LowerContext } from '../ops/lower.ts';
@@ -132,6 +133,7 @@ class StagePlanner {
       if (this.#inlineBranch(node)) continue;
       const types = this.#facts.infer(node);
       if (!types) return node;
+      this.#checkMemory(node, types);
       node.outputs.forEach((output, i) => {
         if (output) this.#facts.set(output, types[i]);
       });
@@ -140,6 +142,17 @@ class StagePlanner {
       yield;
     }
     return undefined;
+  }
+
+  /** Refuses a value that no memory holds before anything is made for it. */
+  #checkMemory(node: Node, types: readonly Typed[]): void {
+    for (const type of types) {
+      if (type.kind !== 'tensor' || type.dtype === 'string') continue;
+      const elements = sizeOf(type.dims);
+      if (byteLength(type.dtype, elements) <= this.#context.memoryLimit) continue;
+      const text = `${nodeText(node)}: an output of ${elements} elements ${shapeText(type.dims)} is larger than memory`;
+      throw new MemoryError(text, { node: node.name, elements });
+    }
   }
 
   #finish(more: boolean): Stage {

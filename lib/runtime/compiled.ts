@@ -62,7 +62,8 @@ export class CompiledModel {
     this.#drive = { threads: this.threads, priority: options.priority ?? 0 };
     this.#weights = new Weights(machine);
     const sparse = options.sparse ?? true;
-    const plan = { kernels: machine.kernels, threads: this.threads, jit: machine.jit, sparse };
+    const { kernels, jit, memory } = machine;
+    const plan = { kernels, threads: this.threads, jit, sparse, memoryLimit: memory };
     const shared = { plan, weights: this.#weights, memories: new WeakMap(), planLimit: options.planCacheSize ?? 32 };
     this.#program = new Program(this.model.graph, shared, (body) => driveSync(body, this.#drive));
   }

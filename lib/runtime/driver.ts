@@ -2,6 +2,8 @@
 
 import { setImmediate } from 'node:timers/promises';
 import { AbortError, FiligreeError, InputError, MemoryError, RunError } from '../errors.ts';
+import { nodeText } from '../ir/graph.ts';
+import { opKey } from '../ops/op.ts';
 import { type AbortToken, type NativeRunOptions, native } from './native.ts';
 import type { Answer, Execution, Request } from './program.ts';
 import type { Weights } from './weights.ts';
@@ -14,16 +16,26 @@ export interface DriveOptions {
   readonly priority?: number;
   readonly signal?: AbortSignal | undefined;
   /** Called after each native section with what it measured, where profiling is on. */
-  readonly onProfile?: (request: Extract<Request, { kind: 'run' }>, times: Float64Array) => void;
+  readonly onProfile?: (request: RunRequest, times: Float64Array) => void;
 }
 
 const classes = { ERR_INPUT: InputError, ERR_RUN: RunError, ERR_MEMORY: MemoryError, ERR_ABORTED: AbortError } as const;
 
-/** Errors of the engine as the public classes. */
-function publicError(error: unknown): unknown {
+type RunRequest = Extract<Request, { kind: 'run' }>;
+
+/** Errors of the engine as the public classes; the number of an instruction becomes the name of its node. */
+function publicError(error: unknown, request?: RunRequest): unknown {
   if (error instanceof FiligreeError || !(error instanceof Error)) return error;
   const known = classes[(error as { code?: string }).code as keyof typeof classes];
-  return known ? new known(error.message, {}, { cause: error }) : error;
+  if (!known) return error;
+  const [, number, rest] = /^instruction (\d+) \([^)]*\): (.*)$/s.exec(error.message) ?? [];
+  const node = number === undefined ? undefined : request?.section.plan.steps[Number(number)]?.node;
+  if (!node) return new known(error.message, {}, { cause: error });
+  return new known(
+    `${nodeText(node)}: ${rest}`,
+    { node: node.name, op: opKey(node.domain, node.op) },
+    { cause: error },
+  );
 }
 
 function nativeOptions(options: DriveOptions, steps: number, token?: AbortToken): NativeRunOptions {
@@ -45,7 +57,7 @@ export function driveSync<T>(execution: Execution<T>, options: DriveOptions): T 
     try {
       answer = native().runSync(request.plan, request.inputs, request.outputs, run);
     } catch (error) {
-      throw publicError(error);
+      throw publicError(error, request);
     }
     if (run.profile) options.onProfile?.(request, run.profile);
   }
@@ -85,7 +97,11 @@ async function drive<T>(
     const request = step.value;
     if (request.kind === 'run') {
       const run = nativeOptions(options, request.section.plan.steps.length, token);
-      answer = await native().run(request.plan, request.inputs, request.outputs, run);
+      try {
+        answer = await native().run(request.plan, request.inputs, request.outputs, run);
+      } catch (error) {
+        throw publicError(error, request);
+      }
       if (run.profile) options.onProfile?.(request, run.profile);
       since = performance.now();
     } else if (request.kind === 'prepare') {

@@ -1,5 +1,6 @@
 /** The instruction set in use and its kernels: read once from the addon. */
 
+import { totalmem } from 'node:os';
 import type { KernelSignature } from '../plan/kernel.ts';
 import { native } from './native.ts';
 
@@ -8,7 +9,14 @@ export interface Machine {
   readonly cores: number;
   /** True where generated code may run. */
   readonly jit: boolean;
+  /** Bytes of memory this process may hope for: the machine's, or its control group's. */
+  readonly memory: number;
   readonly kernels: ReadonlyMap<string, { id: number; signature: KernelSignature }>;
+}
+
+function usableMemory(): number {
+  const limit = process.constrainedMemory();
+  return limit > 0 && limit < totalmem() ? limit : totalmem();
 }
 
 let machine: Machine | undefined;
@@ -20,7 +28,7 @@ export function thisMachine(): Machine {
     const isa = addon.isa();
     const { cores, jit } = addon.hardware();
     const kernels = new Map(addon.kernels(isa).map((signature, id) => [signature.name, { id, signature }]));
-    machine = { isa, cores, jit, kernels };
+    machine = { isa, cores, jit, memory: usableMemory(), kernels };
   }
   return machine;
 }
