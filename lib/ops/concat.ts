@@ -14,6 +14,7 @@ import {
   normalizeAxis,
   type OpDefinition,
   type ReferenceContext,
+  sparesRows,
 } from './op.ts';
 
 /** Shape of tensors joined along `axis`; throws where another axis differs. */
@@ -153,6 +154,7 @@ export const concatOps: readonly OpDefinition[] = [
     attributes: { axis: 'int' },
     traits: ['movement'],
     infer: (ctx) => [tensorType(expectSame(ctx, ctx.inputCount), inferConcat(ctx))],
+    keepsRows: (node, { ranks, shared }) => sparesRows(node.int('axis', 1), ranks[0]) && !shared.includes(true),
     reference: (ctx) => {
       const parts = Array.from({ length: ctx.inputCount }, (_, i) => ctx.tensor(i));
       return [concatenate(ctx, parts, concatAxis(ctx, parts[0].dims.length))];

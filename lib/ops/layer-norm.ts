@@ -15,6 +15,7 @@ import {
   normalizeAxis,
   type OpDefinition,
   type ReferenceContext,
+  sparesRows,
 } from './op.ts';
 
 /** Type of the statistics: what `stash_type` names, float32 by default. */
@@ -126,6 +127,7 @@ export const layerNormOps: readonly OpDefinition[] = [
     outputs: [1, 3],
     attributes,
     infer: (ctx) => layerInfer(ctx, ctx.dtype(0)),
+    keepsRows: (node, { ranks, shared }) => sparesRows(node.int('axis', -1), ranks[0]) && !shared[0] && shared[1],
     reference: (ctx) => normalizeRows(ctx, true, ctx.tensor(0).dtype),
     lower: (ctx) => lowerRows(ctx, { beta: 2, mean: 1, inverse: 2 }, false),
   }),

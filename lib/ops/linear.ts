@@ -47,6 +47,7 @@ export const linearOps: readonly OpDefinition[] = [
     attributes: { ...epilogueAttributes, transB: 'int' },
     infer: (ctx) => [tensorType(ctx.dtype(0), linearShape(ctx))],
     reference: linearReference,
+    keepsRows: (_, { ranks, shared }) => ranks[0] > 1 && !shared[0] && shared[1],
     lower: (ctx) => lowerLinear(ctx, { activation: activationOf(ctx), transposed: isTransposed(ctx) }),
   }),
 ];

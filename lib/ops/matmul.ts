@@ -196,6 +196,8 @@ export const matmulOps: readonly OpDefinition[] = [
     outputs: [1, 1],
     infer: (ctx) => [tensorType(expectSame(ctx, 2, numberKinds), inferProduct(ctx))],
     reference: matmulReference,
+    keepsRows: (_, { ranks, shared }) =>
+      !shared[0] && ranks[0] > 1 && (shared[1] ? ranks[1] === 2 : ranks[0] > 2 && ranks[0] === ranks[1]),
     lower: lowerMatmul,
   }),
   defineOp({
@@ -208,6 +210,7 @@ export const matmulOps: readonly OpDefinition[] = [
       tensorType(expectSame(ctx, 2, numberKinds), gemmShape(ctx, ctx.shape(0), ctx.shape(1), ctx.shape(2))),
     ],
     reference: gemmReference,
+    keepsRows: (node, { shared }) => node.int('transA', 0) === 0 && !shared[0] && shared[1] && shared[2] !== false,
     lower: lowerGemm,
   }),
 ];

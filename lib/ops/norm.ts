@@ -271,6 +271,7 @@ export const normOps: readonly OpDefinition[] = [
       training_mode: 'int',
     },
     infer: batchInfer,
+    keepsRows: (node, { shared }) => !isTraining(node) && shared.slice(1).every(Boolean),
     reference: batchNormalization,
     lower: (ctx) => {
       if (isTraining(ctx) || [1, 2, 3, 4].some((i) => ctx.wants(i))) return 'training';

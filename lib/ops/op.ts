@@ -106,6 +106,17 @@ export function runBodies(ctx: ReferenceContext, runs: BodyRuns): HostValue[] {
   return step.value;
 }
 
+/** Ranks of a node's inputs, and which of them are the same for every item of a batch. */
+export interface RowInputs {
+  readonly ranks: readonly number[];
+  readonly shared: readonly boolean[];
+}
+
+/** True where `axis` (counted from the end where negative) is not axis 0. */
+export function sparesRows(axis: number, rank: number): boolean {
+  return (axis < 0 ? axis + rank : axis) > 0;
+}
+
 /** One operator of one domain, all its versions. */
 export interface OpDefinition {
   readonly name: string;
@@ -134,6 +145,11 @@ export interface OpDefinition {
   turns?(ctx: ReferenceContext): BodyRuns;
   /** Emits native steps. Returns a reason where this node has to run on its reference. */
   lower?(ctx: LowerContext): string | undefined;
+  /**
+   * True where row i of axis 0 of every output depends on row i of the inputs alone; inputs marked `shared` are the same
+   * for all rows. Elementwise operators, views and windows need not say it.
+   */
+  keepsRows?(node: NodeReader, inputs: RowInputs): boolean;
   /** For convolutions and pools: the window that slides over input 0; `dims` gives the shape of an input. */
   window?(node: NodeReader, dims: (i: number) => readonly number[]): Window | undefined;
 }

@@ -250,6 +250,7 @@ function globalPool(
     outputs: [1, 1],
     attributes,
     traits: ['reduction'],
+    keepsRows: () => true,
     lower: lowerings[name],
     infer: (ctx) => {
       const x = ctx.shape(0);

@@ -5,7 +5,7 @@ import { sizeBetween, sizeOf } from '../ir/shape.ts';
 import type { HostTensor } from '../ir/tensor.ts';
 import { expectKind, floatKinds, numberSink, numbersOf } from './elements.ts';
 import { lowerSoftmax } from './lower-reduce.ts';
-import { defineOp, type NodeReader, normalizeAxis, type OpDefinition } from './op.ts';
+import { defineOp, type NodeReader, normalizeAxis, type OpDefinition, sparesRows } from './op.ts';
 
 /** Lines to normalise: `count` elements, `stride` apart. */
 interface Lines {
@@ -83,6 +83,7 @@ function softmax(name: 'Softmax' | 'LogSoftmax' | 'Hardmax', line: LineFunction)
     attributes: { axis: 'int' },
     infer: (ctx) => [tensorType(expectKind(ctx, 0, floatKinds), ctx.shape(0))],
     reference: (ctx) => [normalised(ctx, ctx.tensor(0), line)],
+    keepsRows: (node, { ranks }) => sparesRows(node.int('axis', node.version < 13 ? 1 : -1), ranks[0]),
     lower: (ctx) => {
       if (name === 'Hardmax') return 'the operator has no kernel';
       const { count, stride } = linesOf(ctx, ctx.dims(0));

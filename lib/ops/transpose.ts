@@ -121,6 +121,7 @@ export const transposeOps: readonly OpDefinition[] = [
         ),
       ];
     },
+    keepsRows: (node, { ranks }) => (node.ints('perm', []).length ? node.ints('perm')[0] === 0 : ranks[0] === 1),
     reference: (ctx) => {
       const x = ctx.tensor(0);
       return [transposed(x, permutation(ctx, x.dims.length))];

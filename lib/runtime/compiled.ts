@@ -5,13 +5,15 @@ import { RunError } from '../errors.ts';
 import type { NumericStorage } from '../ir/dtype.ts';
 import type { Value } from '../ir/graph.ts';
 import type { Model } from '../ir/model.ts';
-import type { HostValue } from '../ir/tensor.ts';
+import type { HostTensor, HostValue } from '../ir/tensor.ts';
 import { type LoadOptions, loadModel } from '../onnx/load.ts';
 import { optimize, optimizing } from '../passes/index.ts';
+import { rowsAreIndependent } from '../plan/rows.ts';
 import type { Stage } from '../plan/stage.ts';
 import { type DriveOptions, driveAsync, driveSync } from './driver.ts';
 import { thisMachine } from './machine.ts';
 import { openModelFile } from './model-file.ts';
+import { batchOf, cutBatch, type Panel, type Panels, RowCollector, sliceRows } from './panels.ts';
 import { type Execution, Program } from './program.ts';
 import { Weights } from './weights.ts';
 
@@ -34,6 +36,10 @@ export class CompiledModel {
   readonly model: Model;
   readonly threads: number;
   readonly #program: Program;
+  /** Plans for one thread, for panels of a batch. */
+  readonly #panelProgram: Program;
+  /** Whether items of a batch can be computed apart; undefined until a batch comes. */
+  #separable: boolean | undefined;
   readonly #weights: Weights;
   readonly #drive: DriveOptions;
   #disposed = false;
@@ -66,11 +72,15 @@ export class CompiledModel {
     const plan = { kernels, threads: this.threads, jit, sparse, memoryLimit: memory };
     const shared = { plan, weights: this.#weights, memories: new WeakMap(), planLimit: options.planCacheSize ?? 32 };
     this.#program = new Program(this.model.graph, shared, (body) => driveSync(body, this.#drive));
+    const alone = { ...shared, plan: { ...plan, threads: 1 } };
+    this.#panelProgram = new Program(this.model.graph, alone, (body) =>
+      driveSync(body, { ...this.#drive, threads: 1 }),
+    );
   }
 
   /** Stages planned so far. */
   get stages(): readonly Stage[] {
-    return this.#program.stages;
+    return [...this.#program.stages, ...this.#panelProgram.stages];
   }
 
   /** Bytes of all packed weights. */
@@ -81,7 +91,10 @@ export class CompiledModel {
   /** Runs on contents in the order of the model's inputs; undefined takes an input's default. */
   async run(feeds: readonly (HostValue | undefined)[], options: ContentRunOptions = {}): Promise<HostValue[]> {
     const { targets, ...rest } = options;
-    return driveAsync(this.#execution(feeds, targets), this.#weights, { ...this.#drive, ...rest });
+    const drive = { ...this.#drive, ...rest };
+    const panels = targets ? undefined : this.#panelsFor(feeds);
+    if (panels) return this.#runPanels(feeds as readonly HostTensor[], panels, drive);
+    return driveAsync(this.#execution(feeds, targets), this.#weights, drive);
   }
 
   /** The same on this thread. */
@@ -92,13 +105,44 @@ export class CompiledModel {
 
   /** Plans for the shapes of these contents without running; stops where a shape depends on data. */
   async prepare(feeds: readonly (HostValue | undefined)[]): Promise<Stage> {
-    return driveAsync(this.#program.prepare(this.#bind(feeds)), this.#weights, this.#drive);
+    const panels = this.#panelsFor(feeds);
+    if (!panels) return driveAsync(this.#program.prepare(this.#bind(feeds)), this.#weights, this.#drive);
+    const part = feeds.map((feed) => sliceRows(feed as HostTensor, panels.rounds[0][0]));
+    return driveAsync(this.#panelProgram.prepare(this.#bind(part)), this.#weights, this.#drive);
   }
 
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
     this.#weights.dispose();
+  }
+
+  /** The panels of a batch whose items can be computed apart. */
+  #panelsFor(feeds: readonly (HostValue | undefined)[]): Panels | undefined {
+    const batch = batchOf(feeds);
+    const panels = batch && batch > 1 ? cutBatch(batch, this.threads) : undefined;
+    if (!panels) return undefined;
+    const dims = feeds.map((feed) => (feed as HostTensor).dims);
+    this.#separable ??= rowsAreIndependent(this.model.graph, dims);
+    return this.#separable ? panels : undefined;
+  }
+
+  async #runPanels(feeds: readonly HostTensor[], panels: Panels, drive: DriveOptions): Promise<HostValue[]> {
+    const { batch, rounds, rest } = panels;
+    const collected = new RowCollector(batch);
+    const run = async (panel: Panel, program: Program, threads: number): Promise<void> => {
+      const execution = program.execute(this.#bind(feeds.map((feed) => sliceRows(feed, panel))));
+      collected.add(await driveAsync(execution, this.#weights, { ...drive, threads }), panel.from);
+    };
+    for (const round of rounds) {
+      const queue = [...round];
+      const stream = async (): Promise<void> => {
+        for (let panel = queue.shift(); panel; panel = queue.shift()) await run(panel, this.#panelProgram, 1);
+      };
+      await Promise.all(Array.from({ length: this.threads }, stream));
+    }
+    if (rest) await run(rest, this.#program, this.threads);
+    return collected.outputs;
   }
 
   #execution(

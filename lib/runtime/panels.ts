@@ -1,0 +1,85 @@
+/**
+ * Batches dealt to threads: panels of a few items run on one thread each, with working memory of their own, so that
+ * nothing is shared and nothing waits.
+ */
+
+import { dtypeInfo, isPacked, type NumericStorage } from '../ir/dtype.ts';
+import { sizeOf } from '../ir/shape.ts';
+import { allocate, type HostTensor, type HostValue } from '../ir/tensor.ts';
+
+/** Items of a panel: enough to read weights seldom, few enough to keep the maps in cache. */
+const PANEL = 4;
+
+/** Items [from, from + size) of a batch, computed by one thread, or by all together. */
+export interface Panel {
+  readonly from: number;
+  readonly size: number;
+}
+
+/** How a batch is cut. */
+export interface Panels {
+  readonly batch: number;
+  /** Rounds of panels, one panel or more a thread; all panels of a round have one size. */
+  readonly rounds: readonly (readonly Panel[])[];
+  /** What is left: fewer items than threads, which run on all threads together. */
+  readonly rest: Panel | undefined;
+}
+
+/** The batch that all feeds share along axis 0; undefined where they do not, or cannot be cut. */
+export function batchOf(feeds: readonly (HostValue | undefined)[]): number | undefined {
+  const sizes = new Set<number | undefined>();
+  for (const feed of feeds) {
+    const cut = feed?.kind === 'tensor' && !isPacked(feed.dtype) && feed.dtype !== 'string';
+    sizes.add(cut ? feed.dims[0] : undefined);
+  }
+  const [batch] = sizes;
+  return sizes.size === 1 ? batch : undefined;
+}
+
+/** Panels for a batch on `threads` threads; undefined where a run of all threads together serves it as well. */
+export function cutBatch(batch: number, threads: number): Panels | undefined {
+  if (threads < 2 || batch < threads) return undefined;
+  const rounds: Panel[][] = [];
+  let from = 0;
+  while (batch - from >= threads) {
+    const size = Math.min(PANEL, Math.floor((batch - from) / threads));
+    const count = Math.floor((batch - from) / (size * threads)) * threads;
+    rounds.push(Array.from({ length: count }, (_, i) => ({ from: from + i * size, size })));
+    from += count * size;
+  }
+  return { batch, rounds, rest: from < batch ? { from, size: batch - from } : undefined };
+}
+
+/** The items of a panel, as a view. */
+export function sliceRows(t: HostTensor, { from, size: count }: Panel): HostTensor {
+  const row = sizeOf(t.dims.slice(1)) * (dtypeInfo(t.dtype).kind === 'complex' ? 2 : 1);
+  const data = (t.data as NumericStorage).subarray(from * row, (from + count) * row);
+  return { ...t, dims: [count, ...t.dims.slice(1)], data };
+}
+
+/** Collects the rows of panels. */
+export class RowCollector {
+  readonly #batch: number;
+  readonly #outputs: HostTensor[] = [];
+
+  constructor(batch: number) {
+    this.#batch = batch;
+  }
+
+  /** Copies the results of the items from `from` on. */
+  add(results: readonly HostValue[], from: number): void {
+    results.forEach((result, i) => {
+      const part = result as HostTensor;
+      const row = part.data.length / part.dims[0];
+      if (!this.#outputs[i]) {
+        const dims = [this.#batch, ...part.dims.slice(1)];
+        this.#outputs[i] = { kind: 'tensor', dtype: part.dtype, dims, data: allocate(part.dtype, sizeOf(dims)) };
+      }
+      (this.#outputs[i].data as Float32Array).set(part.data as Float32Array, from * row);
+    });
+  }
+
+  get outputs(): HostValue[] {
+    return this.#outputs;
+  }
+}
