@@ -1,9 +1,9 @@
 /** `filigree benchmark`: times runs of a model. */
 
-import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { OptionError } from '../errors.ts';
 import type { HostValue } from '../ir/tensor.ts';
+import { packageVersion } from '../package.ts';
 import { CompiledModel } from '../runtime/compiled.ts';
 import { thisMachine } from '../runtime/machine.ts';
 import type { Command } from './command.ts';
@@ -41,11 +41,6 @@ async function measure(run: () => Promise<unknown>, streams: number, seconds: nu
   await Promise.all(Array.from({ length: streams }, stream));
   const { user, system } = process.cpuUsage(cpu);
   return { times, cpuSeconds: (user + system) / 1e6, wallSeconds: (performance.now() - start) / 1000 };
-}
-
-function version(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
 }
 
 export const benchmarkCommand: Command = {
@@ -93,7 +88,7 @@ export const benchmarkCommand: Command = {
     const items = times.length * batch;
     const result = {
       engine: 'filigree',
-      version: version(),
+      version: packageVersion(),
       model: basename(path, '.onnx'),
       ...{ batch, threads, scheduler, streams, isa: thisMachine().isa },
       median_ms: quantile(times, 0.5),

@@ -1,16 +1,17 @@
 /** `filigree demo`: classifies the digits of the embedded example. */
 
 import { readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import type { HostTensor, HostValue } from '../ir/tensor.ts';
 import { tensor, toNumbers } from '../ir/tensor.ts';
+import { packageRoot } from '../package.ts';
 import { CompiledModel } from '../runtime/compiled.ts';
 import { thisMachine } from '../runtime/machine.ts';
 import { densityOf } from '../sparse/density.ts';
 import { type Command, grouped, table } from './command.ts';
 
-const folder = fileURLToPath(new URL('../../examples/digits/', import.meta.url));
+const folder = join(packageRoot, 'examples', 'digits');
 
 interface Digits {
   readonly count: number;
@@ -21,7 +22,7 @@ interface Digits {
 }
 
 function readDigits(): Digits {
-  const bytes = gunzipSync(readFileSync(`${folder}test-images.bin.gz`));
+  const bytes = gunzipSync(readFileSync(join(folder, 'test-images.bin.gz')));
   const [count, rows, columns] = [0, 4, 8].map((at) => bytes.readUInt32LE(at));
   const end = 12 + count * rows * columns;
   return { count, rows, columns, pixels: bytes.subarray(12, end), labels: bytes.subarray(end, end + count) };
@@ -102,7 +103,7 @@ export const demoCommand: Command = {
   options: {},
   async run(_args, out) {
     const digits = readDigits();
-    const sparse = CompiledModel.openSync(`${folder}digits.onnx`);
+    const sparse = CompiledModel.openSync(join(folder, 'digits.onnx'));
     const feeds = [inputOf(digits)];
     const answers = answersOf((await sparse.run(feeds))[0]);
     const right = answers.filter((answer, i) => answer === digits.labels[i]).length;
@@ -112,7 +113,7 @@ export const demoCommand: Command = {
     const zeros = zerosOf(sparse);
     const accuracy = right / digits.count;
     const sparseRate = await rate(sparse, feeds, digits.count, 1.5);
-    const dense = CompiledModel.openSync(`${folder}digits.onnx`, { sparse: false });
+    const dense = CompiledModel.openSync(join(folder, 'digits.onnx'), { sparse: false });
     const denseRate = await rate(dense, feeds, digits.count, 1.5);
     const times = await timesByNode(sparse, feeds);
     const total = times.reduce((sum, [, ms]) => sum + ms, 0);

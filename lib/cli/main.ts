@@ -23,11 +23,10 @@ function help(): string {
   return `usage: filigree COMMAND [arguments]\n\nRuns ONNX neural networks on this machine's CPU.\n\n${table([[], ...rows].slice(1))}\n\n"filigree COMMAND --help" tells more.\n`;
 }
 
-const [name, ...rest] = process.argv.slice(2);
-const command = commands.find((each) => each.name === name);
-if (command) {
-  process.exitCode = await runCommand(command, rest);
-} else {
+async function main(): Promise<number> {
+  const [name, ...rest] = process.argv.slice(2);
+  const command = commands.find((each) => each.name === name);
+  if (command) return runCommand(command, rest);
   const asked = name === undefined || name === '--help' || name === '-h' || name === 'help';
   const problem = asked ? '' : `error: no command "${name}"\n\n`;
   if (!asked && rest.includes('--json')) {
@@ -35,5 +34,9 @@ if (command) {
   } else {
     (asked ? process.stdout : process.stderr).write(problem + help());
   }
-  process.exitCode = asked ? 0 : 1;
+  return asked ? 0 : 1;
 }
+
+void main().then((code) => {
+  process.exitCode = code;
+});

@@ -1,11 +1,9 @@
 /** Image formats by their first bytes, and the libraries that decode them: optional packages, loaded on first use. */
 
 import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { UnsupportedError } from '../errors.ts';
+import { packageRequire } from '../package.ts';
 import { decodeBmp, decodePnm, MAX_PIXELS, type Pixels } from './image-plain.ts';
-
-const require = createRequire(import.meta.url);
 
 /** Pixels with an opacity, as most libraries give them. */
 interface Rgba {
@@ -49,7 +47,7 @@ interface Wasm {
 /** Loads an optional package; throws where it is not installed. */
 function load<T>(name: string, format: string): T {
   try {
-    return require(name) as T;
+    return packageRequire(name) as T;
   } catch (cause) {
     const [scope, rest] = name.split('/');
     const packageName = scope.startsWith('@') ? `${scope}/${rest}` : scope;
@@ -93,7 +91,7 @@ function loadOpenJpeg(): Required<Pick<OpenJpeg, 'J2KDecoder'>> {
   if (!openJpeg) {
     const name = '@cornerstonejs/codec-openjpeg';
     const make = load<(options: OpenJpeg) => unknown>(`${name}/decodewasmjs`, 'JPEG 2000');
-    const code = new wasm.Module(readFileSync(require.resolve(`${name}/decodewasm`)));
+    const code = new wasm.Module(readFileSync(packageRequire.resolve(`${name}/decodewasm`)));
     openJpeg = {
       print: () => {},
       printErr: () => {},

@@ -1,8 +1,7 @@
-import { createRequire } from 'node:module';
-import { dirname, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { resolve } from 'node:path';
 import { NativeLoadError } from '../errors.ts';
 import type { NumericStorage } from '../ir/dtype.ts';
+import { packageRequire, packageRoot } from '../package.ts';
 import type { KernelSignature } from '../plan/kernel.ts';
 
 /** What the processor offers and what this process may use. Sizes in bytes, 0 when unknown. */
@@ -147,15 +146,12 @@ export interface NativeAddon {
   alignedBuffer(bytes: number): ArrayBuffer;
 }
 
-const require = createRequire(import.meta.url);
-const root = resolve(dirname(fileURLToPath(import.meta.url)), '..', '..');
-
 function load(): NativeAddon {
   const override = process.env.FILIGREE_ADDON;
   try {
-    if (override) return require(resolve(override)) as NativeAddon;
-    const bindings = require('bindings') as (options: { bindings: string; module_root: string }) => NativeAddon;
-    return bindings({ bindings: 'filigree', module_root: root });
+    if (override) return packageRequire(resolve(override)) as NativeAddon;
+    const bindings = packageRequire('bindings') as (options: { bindings: string; module_root: string }) => NativeAddon;
+    return bindings({ bindings: 'filigree', module_root: packageRoot });
   } catch (cause) {
     throw new NativeLoadError(
       `no native addon for ${process.platform}-${process.arch} could be loaded; build it with "npm run build:native"`,
