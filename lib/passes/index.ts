@@ -2,6 +2,7 @@
 
 import type { Graph } from '../ir/graph.ts';
 import { findOp } from '../ops/index.ts';
+import { cleanup } from './cleanup.ts';
 import { deadCode } from './dead-code.ts';
 import { foldConstants } from './fold-constants.ts';
 import { fuseAttention } from './fuse-attention.ts';
@@ -16,6 +17,7 @@ function ifLowered(pass: Pass, domain: string, op: string): Pass {
 
 const pipeline: readonly Pass[] = [
   foldConstants,
+  cleanup,
   deadCode,
   ifLowered(fuseAttention, 'filigree', 'Attention'),
   deadCode,
