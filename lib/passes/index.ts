@@ -7,6 +7,7 @@ import { deadCode } from './dead-code.ts';
 import { foldConstants } from './fold-constants.ts';
 import { fuseAttention } from './fuse-attention.ts';
 import { convEpilogue, foldIntoConv } from './fuse-conv.ts';
+import { fuseLayerNorm } from './fuse-layer-norm.ts';
 import { fuseLinear } from './fuse-linear.ts';
 import type { Pass } from './pass.ts';
 
@@ -18,6 +19,8 @@ function ifLowered(pass: Pass, domain: string, op: string): Pass {
 const pipeline: readonly Pass[] = [
   foldConstants,
   cleanup,
+  deadCode,
+  fuseLayerNorm,
   deadCode,
   ifLowered(fuseAttention, 'filigree', 'Attention'),
   deadCode,
