@@ -186,18 +186,36 @@ const laneChoices: readonly Lanes[] = (() => {
   for (let images = 1; images <= 16; images++) {
     for (let y = 1; images * y <= 16; y++) {
       for (let x = 1; images * y * x <= 16; x++) {
-        if (images * y * x >= 12) all.push({ images, y, x });
+        if (images * y * x >= 7) all.push({ images, y, x });
       }
     }
   }
   return all;
 })();
 
+/** Most lanes that kernels with lanes as rows take at once. */
+export const LANE_ROWS = 14;
+
 /**
- * The layout with the fewest wasted lanes for a map whose tiles must divide by `multipleY` and `multipleX` (the
- * strides that follow). Among equals the one with the fewest images a group: its maps are smallest.
+ * Work of a tile, in lanes: kernels with lanes as vectors compute all 16, those with lanes as rows the ones in use, and
+ * a little more for turning the result.
  */
-export function bestLayout(size: MapSize, multipleY: number, multipleX: number): SegmentLayout {
+function laneWork(lanes: Lanes, asRows: boolean): number {
+  const used = lanes.images * lanes.y * lanes.x;
+  return asRows && used <= LANE_ROWS ? used + 0.5 : SEGMENT_LANES;
+}
+
+/** Share of a kernel's work on interior tiles that is done on positions. */
+export function layoutEfficiency(layout: SegmentLayout, asRows: boolean): number {
+  return (layout.efficiency * SEGMENT_LANES) / laneWork(layout.lanes, asRows);
+}
+
+/**
+ * The layout with the least work for a map whose tiles must divide by `multipleY` and `multipleX` (the strides that
+ * follow); `asRows` where kernels with lanes as rows will run. Among equals the one with the fewest images a group: its
+ * maps are smallest.
+ */
+export function bestLayout(size: MapSize, multipleY: number, multipleX: number, asRows = false): SegmentLayout {
   let best: SegmentLayout | undefined;
   let bestScore = 0;
   for (const lanes of laneChoices) {
@@ -205,9 +223,10 @@ export function bestLayout(size: MapSize, multipleY: number, multipleX: number):
     const rows = Math.ceil(size.h / (lanes.y * multipleY)) * multipleY;
     const columns = Math.ceil(size.w / (lanes.x * multipleX)) * multipleX;
     const layout = new SegmentLayout('planes', size, lanes, rows, columns);
-    // A long seam costs border work: square segments are better at equal waste, fewer images keep maps in cache.
-    const seam = (lanes.y + lanes.x) / 1000 + (lanes.images - 1) / 500;
-    const score = layout.efficiency - seam;
+    // A long seam costs border work: square segments are better at equal waste, fewer images keep maps in cache, and
+    // fewer lanes let kernels with lanes as rows do less.
+    const seam = (lanes.y + lanes.x) / 1000 + (lanes.images - 1) / 500 + (lanes.images * lanes.y * lanes.x) / 500;
+    const score = layoutEfficiency(layout, asRows) - seam;
     if (!best || score > bestScore) {
       best = layout;
       bestScore = score;

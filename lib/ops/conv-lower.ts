@@ -1,6 +1,14 @@
 /** Native convolution: chooses the layout, then the sparse, dense or depthwise kernel. */
 
-import { bestLayout, type MapSize, SegmentLayout, type Window, windowBorders } from '../ir/segments.ts';
+import {
+  bestLayout,
+  LANE_ROWS,
+  layoutEfficiency,
+  type MapSize,
+  SegmentLayout,
+  type Window,
+  windowBorders,
+} from '../ir/segments.ts';
 import { sizeOf } from '../ir/shape.ts';
 import type { Activation } from './epilogue.ts';
 import type { LowerContext, Operand, StepParams } from './lower.ts';
@@ -49,7 +57,13 @@ function keptLayout(input: SegmentLayout, output: MapSize, window: Window): Segm
 }
 
 /** Efficiency counted on the output, whose lanes do the work. */
-function freshLayout(input: MapSize, output: MapSize, window: Window, ahead: readonly [number, number]): LayoutPair {
+function freshLayout(
+  input: MapSize,
+  output: MapSize,
+  window: Window,
+  ahead: readonly [number, number],
+  asRows: boolean,
+): LayoutPair {
   const [, sy, sx] = window.strides;
   const cover = {
     ...output,
@@ -59,8 +73,9 @@ function freshLayout(input: MapSize, output: MapSize, window: Window, ahead: rea
   let best: SegmentLayout | undefined;
   // Tiles that later strides divide save conversions, unless they waste too many lanes here.
   for (let [y, x] = ahead; ; y = Math.ceil(y / 2), x = Math.ceil(x / 2)) {
-    const layout = bestLayout(cover, y, x);
-    if (!best || layout.efficiency * KEEP_EFFICIENCY > best.efficiency) best = layout;
+    const layout = bestLayout(cover, y, x, asRows);
+    const gain = best ? layoutEfficiency(layout, asRows) / layoutEfficiency(best, asRows) : Number.POSITIVE_INFINITY;
+    if (!best || gain * KEEP_EFFICIENCY > 1) best = layout;
     if (y === 1 && x === 1) break;
   }
   const { lanes, tileRows, tileColumns } = best;
@@ -70,15 +85,20 @@ function freshLayout(input: MapSize, output: MapSize, window: Window, ahead: rea
   };
 }
 
-/** Layouts of a windowed operator's input and output: the input's own where it serves, else the best. */
-export function windowLayouts(ctx: LowerContext, window: Window): LayoutPair {
+/**
+ * Layouts of a windowed operator's input and output: the input's own where it serves, else the best. `asRows` where a
+ * kernel with lanes as rows will run.
+ */
+export function windowLayouts(ctx: LowerContext, window: Window, asRows = false): LayoutPair {
   const input = mapSize(ctx.dims(0));
   const output = mapSize(ctx.outputDims(0));
-  const fresh = freshLayout(input, output, window, ctx.stridesAhead(0));
+  const fresh = freshLayout(input, output, window, ctx.stridesAhead(0), asRows);
   const own = ctx.segmentsOf(0);
   const kept = own && keptLayout(own, output, window);
   const pair =
-    kept && kept.efficiency >= KEEP_EFFICIENCY * fresh.output.efficiency ? { input: own, output: kept } : fresh;
+    kept && layoutEfficiency(kept, asRows) >= KEEP_EFFICIENCY * layoutEfficiency(fresh.output, asRows)
+      ? { input: own, output: kept }
+      : fresh;
   return { input: pair.input.withBorders(windowBorders(window)), output: pair.output };
 }
 
@@ -114,7 +134,7 @@ const SPARSE_DENSITY = { generated: 0.45, packed: 0.25 } as const;
 /** Code and weights of generated rows take about this many bytes a nonzero. */
 const BYTES_PER_NONZERO = 15;
 
-type KernelKind = 'sparse' | 'packed' | 'dense' | 'depthwise';
+type KernelKind = 'sparse' | 'packed' | 'dense' | 'lanes' | 'depthwise';
 
 function chooseKernel(ctx: LowerContext, conv: NativeConv, channels: number): KernelKind {
   const has = (kind: KernelKind): boolean => ctx.hasKernel(`conv.segments.${kind}.f32`);
@@ -124,6 +144,21 @@ function chooseKernel(ctx: LowerContext, conv: NativeConv, channels: number): Ke
   if (density <= SPARSE_DENSITY.packed && has('packed')) return 'packed';
   return 'dense';
 }
+
+/** Output channels of a panel of the kernel with lanes as rows; fewer leave it idle. */
+const PANEL_CHANNELS = 32;
+
+/** Shorter sums do not pay for turning the result of the kernel with lanes as rows. */
+const LANES_DEPTH = 200;
+
+/** True where sums are long and output channels fill the panels of the kernel with lanes as rows. */
+function suitsLanes(ctx: LowerContext, conv: NativeConv): boolean {
+  const channels = ctx.outputDims(0)[1] / conv.group;
+  const filled = channels / (Math.ceil(channels / PANEL_CHANNELS) * PANEL_CHANNELS);
+  return filled >= 0.9 && sizeOf(ctx.dims(1).slice(1)) >= LANES_DEPTH;
+}
+
+const usedLanes = ({ lanes }: SegmentLayout): number => lanes.images * lanes.y * lanes.x;
 
 /** Tiles without borders. */
 export function interiorTiles(layout: SegmentLayout): number {
@@ -144,8 +179,9 @@ export function lowerConv(ctx: LowerContext, conv: NativeConv): string | undefin
   if (!ctx.constant(1) || (ctx.has(2) && !ctx.constant(2))) return 'the weights are computed at run time';
   if (conv.window.pads.some((pad) => pad < 0)) return 'negative padding';
   if (sizeOf(ctx.dims(0)) === 0 || sizeOf(ctx.outputDims(0)) === 0) return 'an empty tensor';
-  const kind = chooseKernel(ctx, conv, ctx.dims(0)[1]);
-  const layouts = windowLayouts(ctx, conv.window);
+  const first = chooseKernel(ctx, conv, ctx.dims(0)[1]);
+  const layouts = windowLayouts(ctx, conv.window, first === 'dense' && suitsLanes(ctx, conv));
+  const kind = first === 'dense' && suitsLanes(ctx, conv) && usedLanes(layouts.output) <= LANE_ROWS ? 'lanes' : first;
   const weights = sizeOf(ctx.dims(1));
   const x = ctx.inputSegments(0, layouts.input, readsBorders(conv.window) ? 0 : undefined);
   const { residual, y } = placeResult(ctx, layouts.output);
@@ -183,7 +219,9 @@ function packWeights(ctx: LowerContext, conv: NativeConv, kind: KernelKind, resi
     taps: sizeOf(conv.window.kernel),
   };
   const sources = [ctx.input(1), ctx.has(2) ? ctx.input(2) : null];
-  if (kind === 'dense') return ctx.packed('pack.conv.segments.dense.f32', sources, { ...shape, transposed: 0 });
+  if (kind === 'dense' || kind === 'lanes') {
+    return ctx.packed(`pack.conv.segments.${kind}.f32`, sources, { ...shape, transposed: 0 });
+  }
   if (kind === 'depthwise') return ctx.packed('pack.conv.segments.depthwise.f32', sources, { ...shape, transposed: 0 });
   const { kind: activation, alpha, beta } = conv.activation;
   return ctx.packed(`pack.conv.segments.${kind}.f32`, sources, {

@@ -5,7 +5,8 @@ import { difference } from './segment-maps.ts';
 import { layoutOf } from './segments.ts';
 import { describeCase, windowCases, windowParams } from './windows.ts';
 
-const kernel = 'conv.segments.dense.f32';
+/** Lanes as vectors, and lanes as rows. */
+const kernels = ['conv.segments.dense.f32', 'conv.segments.lanes.f32'] as const;
 
 /** Groups, channels in, channels out. */
 const channelCases = [
@@ -16,7 +17,7 @@ const channelCases = [
   [3, 12, 6],
 ] as const;
 
-describe.each(isas)('dense convolution on %s', (isa) => {
+describe.each(isas.flatMap((isa) => kernels.map((kernel) => [kernel, isa] as const)))('%s on %s', (kernel, isa) => {
   for (const k of windowCases) {
     it(describeCase(k), () => {
       for (const channels of channelCases) {
