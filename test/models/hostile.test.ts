@@ -62,6 +62,7 @@ describe.skipIf(!cases)('hostile models', () => {
     execFileSync(join(root, 'node_modules', '.bin', 'tsc'), ['-p', 'tsconfig.build.json', '--outDir', dist], {
       cwd: root,
     });
+    execFileSync(process.execPath, [join(root, 'scripts', 'mark-commonjs.mjs'), dist]);
   });
   afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
