@@ -16,16 +16,29 @@ export interface LoadOptions {
 
 /**
  * Loads a model: decoded, imported, every value typed. `source` is a path or the bytes of the file, which must not
- * change afterwards. Throws ModelFormatError, UnsupportedError (all nodes that cannot run) or MemoryError.
+ * change afterwards. Throws ModelFormatError, UnsupportedError (all nodes that cannot run) or MemoryError. A generator,
+ * so that the caller may let others run between the steps.
  */
-export function loadModel(source: string | Uint8Array, options: LoadOptions = {}): Model {
+export function* loadingModel(source: string | Uint8Array, options: LoadOptions = {}): Generator<void, Model> {
   const files = options.files ?? openFile;
   const path = typeof source === 'string' ? source : undefined;
   const bytes = typeof source === 'string' ? readModelFile(source, files) : source;
   const external = new ExternalFiles(path, files, options.externalData);
-  const model = importModel(decodeModel(bytes), external.read);
+  const proto = decodeModel(bytes);
+  yield;
+  const model = importModel(proto, external.read);
+  yield;
   inferTypes(model.graph);
   return model;
+}
+
+/** The same in one go. */
+export function loadModel(source: string | Uint8Array, options: LoadOptions = {}): Model {
+  const loading = loadingModel(source, options);
+  for (;;) {
+    const step = loading.next();
+    if (step.done) return step.value;
+  }
 }
 
 function readModelFile(path: string, files: FileOpener): Uint8Array {

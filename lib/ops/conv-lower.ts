@@ -224,14 +224,15 @@ function packWeights(ctx: LowerContext, conv: NativeConv, kind: KernelKind, resi
   }
   if (kind === 'depthwise') return ctx.packed('pack.conv.segments.depthwise.f32', sources, { ...shape, transposed: 0 });
   const { kind: activation, alpha, beta } = conv.activation;
+  const batch = ctx.dims(0)[0] > 1;
   return ctx.packed(`pack.conv.segments.${kind}.f32`, sources, {
     ...shape,
     transposed: 0,
     residual,
     ...{ activation, alpha, beta, column_blocks: 0 },
-    // Packings depend on this only for the pace of prefetching: nearby sizes share one.
-    tiles: 2 ** Math.round(Math.log2(Math.max(1, tiles))),
+    // Sets the pace of prefetching alone.
+    tiles: ctx.once(batch ? 'tiles of a batch' : 'tiles', Math.max(1, tiles)),
     tile_block: 0,
-    prefetch_output: ctx.dims(0)[0] > 1,
+    prefetch_output: batch,
   });
 }

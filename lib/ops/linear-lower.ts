@@ -66,8 +66,8 @@ function lowerSegments(ctx: LowerContext, linear: NativeLinear, kind: SparseKind
   const packing = ctx.packed(`pack.conv.segments.${kind}.f32`, sources, {
     ...{ ...shape, taps: 1, transposed: linear.transposed ? 0 : 1, residual: residual !== null },
     ...{ activation, alpha, beta, column_blocks: 0 },
-    // Packings depend on this only for the pace of prefetching: nearby sizes share one.
-    tiles: 2 ** Math.round(Math.log2(output.tiles)),
+    // Sets the pace of prefetching alone.
+    tiles: ctx.once('tiles', output.tiles),
     ...{ tile_block: 0, prefetch_output: 0 },
   });
   ctx.step(`conv.segments.${kind}.f32`, [x, packing, residual, y], {

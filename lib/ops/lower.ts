@@ -86,6 +86,11 @@ export interface LowerContext extends NodeReader {
   stridesAhead(i: number): readonly [number, number];
   /** Share of nonzero elements of constant input `i`. */
   density(i: number): number;
+  /**
+   * The number first given under `key` for this node in the session: for parameters of packings that only set the pace,
+   * so that other shapes share the packing.
+   */
+  once(key: string, value: number): number;
   /** Threads a run may use. */
   readonly threads: number;
 }

@@ -22,8 +22,8 @@ export interface ValueFacts {
   stridesAhead(value: Value): readonly [number, number];
 }
 
-/** Literals and identities that live with the session: one a node. */
-export type NodeMemory = Map<string, HostTensor>;
+/** Literals and numbers of a node that live with the session; also its identity for packings. */
+export type NodeMemory = Map<string, HostTensor | number>;
 
 export class NodeLowering extends NodeAccess implements LowerContext {
   readonly #node: Node;
@@ -95,7 +95,7 @@ export class NodeLowering extends NodeAccess implements LowerContext {
   }
   literal(key: string, make: () => HostTensor): Operand {
     let tensor = this.#memory.get(key);
-    if (!tensor) {
+    if (tensor === undefined || typeof tensor === 'number') {
       tensor = make();
       this.#memory.set(key, tensor);
     }
@@ -109,6 +109,12 @@ export class NodeLowering extends NodeAccess implements LowerContext {
     });
     const buffer = this.#part.builder.packed(this.#memory, packer, tensors, params);
     return { dtype: 'uint8', dims: [], buffer };
+  }
+  once(key: string, value: number): number {
+    const known = this.#memory.get(key);
+    if (typeof known === 'number') return known;
+    this.#memory.set(key, value);
+    return value;
   }
   alias(i: number, j: number): void {
     const from = this.#value(j);

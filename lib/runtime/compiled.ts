@@ -6,7 +6,7 @@ import type { NumericStorage } from '../ir/dtype.ts';
 import type { Value } from '../ir/graph.ts';
 import type { Model } from '../ir/model.ts';
 import type { HostTensor, HostValue } from '../ir/tensor.ts';
-import { type LoadOptions, loadModel } from '../onnx/load.ts';
+import { type LoadOptions, loadingModel, loadModel } from '../onnx/load.ts';
 import { optimize, optimizing } from '../passes/index.ts';
 import { rowsAreIndependent } from '../plan/rows.ts';
 import type { Stage } from '../plan/stage.ts';
@@ -53,9 +53,15 @@ export class CompiledModel {
 
   /** The same, letting others run in between. */
   static async open(source: string | Uint8Array, options: CompileOptions = {}): Promise<CompiledModel> {
-    const model = loadModel(source, { files: openModelFile, ...options });
-    if ((options.optimization ?? 'all') === 'all') {
+    const loading = loadingModel(source, { files: openModelFile, ...options });
+    let step = loading.next();
+    while (!step.done) {
       await setImmediate();
+      step = loading.next();
+    }
+    const model = step.value;
+    await setImmediate();
+    if ((options.optimization ?? 'all') === 'all') {
       for (const _ of optimizing(model.graph)) await setImmediate();
     }
     return new CompiledModel(model, options);
