@@ -61,9 +61,10 @@ export function sparsityOf(t: HostTensor, axis: number, zero = 0): Sparsity {
   const groups = fours.reduce((a, b) => a + b, 0);
   const zeroBlocks = groups ? fours[0] / groups : 0;
   if (zeros < DENSE) return { zeros, zeroBlocks, pattern: 'dense' };
+  if (zeroBlocks > 0.8 * zeros) return { zeros, zeroBlocks, pattern: '4-block' };
   for (const size of [4, 8, 16]) {
     const n = depth >= size ? nOf(groupCounts(live, depth, stride, size)) : undefined;
     if (n !== undefined) return { zeros, zeroBlocks, pattern: `${n}:${size}` };
   }
-  return { zeros, zeroBlocks, pattern: zeroBlocks > 0.8 * zeros ? '4-block' : 'unstructured' };
+  return { zeros, zeroBlocks, pattern: 'unstructured' };
 }

@@ -1,0 +1,51 @@
+import { expect, test } from 'vitest';
+import { fromNumbers, tensor } from '../../lib/ir/tensor.ts';
+import { densityOf } from '../../lib/sparse/density.ts';
+import { sparsityOf } from '../../lib/sparse/patterns.ts';
+
+test('small tensors are counted', () => {
+  expect(densityOf(tensor('float32', [4], Float32Array.of(0, 1, 0, -2)))).toBe(0.5);
+  expect(densityOf(tensor('float32', [0], new Float32Array(0)))).toBe(1);
+  expect(densityOf(fromNumbers('float16', [5], [0, 0, 0, 0, 3]))).toBeCloseTo(0.2);
+});
+
+test('large tensors are sampled all over', () => {
+  const size = 1 << 20;
+  const every = (n: number) => Float32Array.from({ length: size }, (_, i) => (i % n === 0 ? 1 : 0));
+  expect(densityOf(tensor('float32', [size], every(10)))).toBeCloseTo(0.1, 2);
+  const half = new Float32Array(size).fill(1, size / 2);
+  expect(densityOf(tensor('float32', [size], half))).toBeCloseTo(0.5, 1);
+  expect(densityOf(tensor('float32', [size], new Float32Array(size)))).toBe(0);
+});
+
+test('patterns of zeros', () => {
+  const weight = (f: (m: number, c: number) => number) =>
+    tensor(
+      'float32',
+      [8, 16],
+      Float32Array.from({ length: 128 }, (_, i) => f(Math.floor(i / 16), i % 16)),
+    );
+  expect(
+    sparsityOf(
+      weight(() => 1),
+      1,
+    ).pattern,
+  ).toBe('dense');
+  expect(
+    sparsityOf(
+      weight((_, c) => (c % 4 < 2 ? 1 : 0)),
+      1,
+    ),
+  ).toMatchObject({ pattern: '2:4', zeros: 0.5 });
+  const blocks = sparsityOf(
+    weight((m, c) => ((m + Math.floor(c / 4)) % 4 === 0 ? 1 : 0)),
+    1,
+  );
+  expect(blocks).toMatchObject({ pattern: '4-block', zeros: 0.75, zeroBlocks: 0.75 });
+  expect(
+    sparsityOf(
+      weight((m, c) => ((m * 7 + c * 3) % 5 === 0 ? 1 : 0)),
+      1,
+    ).pattern,
+  ).toBe('unstructured');
+});
