@@ -5,6 +5,7 @@ import { findOp } from '../ops/index.ts';
 import { cleanup } from './cleanup.ts';
 import { deadCode } from './dead-code.ts';
 import { foldConstants } from './fold-constants.ts';
+import { fuseActivations } from './fuse-activations.ts';
 import { fuseAttention } from './fuse-attention.ts';
 import { convEpilogue, foldIntoConv } from './fuse-conv.ts';
 import { fuseLayerNorm } from './fuse-layer-norm.ts';
@@ -21,6 +22,7 @@ const pipeline: readonly Pass[] = [
   cleanup,
   deadCode,
   fuseLayerNorm,
+  fuseActivations,
   deadCode,
   ifLowered(fuseAttention, 'filigree', 'Attention'),
   deadCode,
