@@ -4,7 +4,10 @@ import { tensorType } from '../ir/graph.ts';
 import { broadcastShapes, broadcastStrides, type Dim, type Shape, shapeText, sizeOf, stridesOf } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, toNumbers } from '../ir/tensor.ts';
 import { type AttentionSizes, attend } from './attention-core.ts';
+import { attentionStep, type Place, type Placed, placedMask, UNDEFINED_ROWS } from './attention-lower.ts';
 import { doubles, expectSame, floatKinds } from './elements.ts';
+import type { LowerContext, Operand } from './lower.ts';
+import { floatInput, intoFloatOutput, optionalFloatInput, servedByFloat32 } from './lower-floats.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 
 /** Batch, heads, sequence, head size: the axes of an operand. */
@@ -134,6 +137,26 @@ function attentionReference(ctx: ReferenceContext): HostTensor[] {
   return [fromNumbers(ctx.tensor(0).dtype, dims, ordered)];
 }
 
+function lowerAttention(ctx: LowerContext): string | undefined {
+  if (!servedByFloat32(ctx.dtype(0))) return `no kernel for ${ctx.dtype(0)}`;
+  const sizes = attentionSizes(ctx, (i) => ctx.dims(i));
+  const place = (operand: Operand, which: 'q' | 'k' | 'v' | 'y'): Placed => {
+    const layout = layoutOf(ctx, which);
+    const own = logicalDims(ctx, operand.dims, layout);
+    const strides = logicalStrides(operand.dims, layout).map((stride, axis) => (own[axis] === 1 ? 0 : stride));
+    return { operand, at: [...strides, 0] as unknown as Place };
+  };
+  const [q, k, v] = (['q', 'k', 'v'] as const).map((which, i) => place(floatInput(ctx, i), which));
+  const masking = optionalFloatInput(ctx, 3);
+  const mask = masking ? placedMask(masking, sizes) : undefined;
+  if (masking && !mask)
+    throw ctx.error(`the mask is ${shapeText(masking.dims)}, which does not broadcast to the scores`);
+  const undefinedRows = ctx.int('nan_to_zero', 0) ? UNDEFINED_ROWS.zero : UNDEFINED_ROWS.nan;
+  const scale = ctx.float('scale', 1);
+  intoFloatOutput(ctx, 0, (y) => attentionStep(ctx, { sizes, q, k, v, y: place(y, 'y'), mask, scale, undefinedRows }));
+  return undefined;
+}
+
 export const attentionFusedOps: readonly OpDefinition[] = [
   /**
    * softmax(scale * q k^T + mask) v, heads apart.
@@ -164,5 +187,6 @@ export const attentionFusedOps: readonly OpDefinition[] = [
     },
     infer: (ctx) => [tensorType(expectSame(ctx, 3, floatKinds), inferAttention(ctx))],
     reference: attentionReference,
+    lower: lowerAttention,
   }),
 ];

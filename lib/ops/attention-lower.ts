@@ -1,0 +1,71 @@
+/** Native attention: one kernel for every operator that reduces to softmax(scale * q k^T + mask) v. */
+
+import { broadcastStrides } from '../ir/shape.ts';
+import type { AttentionSizes } from './attention-core.ts';
+import type { LowerContext, Operand } from './lower.ts';
+
+/** Strides along batch, heads, sequence and size, and where the operand begins, in elements. */
+export type Place = readonly [number, number, number, number, number];
+
+/** An operand with how its four axes lie in it. */
+export interface Placed {
+  readonly operand: Operand;
+  readonly at: Place;
+}
+
+/** Rows that have no softmax: NaN, zeros, or zeros where all keys are hidden and NaN where a score is NaN. */
+export const UNDEFINED_ROWS = { nan: 0, zero: 1, hiddenZero: 2 } as const;
+
+const maskKinds: Readonly<Record<string, number>> = { float32: 0, bool: 1, int32: 2 };
+
+export interface NativeAttention {
+  readonly sizes: AttentionSizes;
+  readonly q: Placed;
+  readonly k: Placed;
+  readonly v: Placed;
+  readonly y: Placed;
+  /** Along batch, heads, queries and keys; float32 is added, bool and int32 hide where not positive. */
+  readonly mask?: Placed;
+  /** What a hiding mask adds. */
+  readonly hidden?: number;
+  /** Query i sees keys up to i + causal. */
+  readonly causal?: number;
+  readonly scale: number;
+  readonly softcap?: number;
+  readonly undefinedRows: number;
+}
+
+/** Why a mask of this type is no kernel's. */
+export function maskReason(ctx: LowerContext, i: number): string | undefined {
+  if (!ctx.has(i) || ctx.dtype(i) in maskKinds) return undefined;
+  return `a mask of ${ctx.dtype(i)}`;
+}
+
+/** Dense operand of [batch, heads, length, size], or of [batch, length, heads, size] where `tokenMajor`. */
+export function placed(operand: Operand, sizes: readonly number[], tokenMajor: boolean): Placed {
+  const [, heads, length, size] = sizes;
+  const [head, row] = tokenMajor ? [size, heads * size] : [length * size, size];
+  return { operand, at: [heads * length * size, head, row, 1, 0] };
+}
+
+/** A mask that broadcasts to [batch, heads, queries, keys]; undefined where it does not. */
+export function placedMask(operand: Operand, { batch, heads, queries, keys }: AttentionSizes): Placed | undefined {
+  const whole = [batch, heads, queries, keys];
+  const lead = 4 - operand.dims.length;
+  if (lead < 0 || operand.dims.some((dim, i) => dim !== 1 && dim !== whole[lead + i])) return undefined;
+  const [b, h, q, k] = broadcastStrides(operand.dims, whole);
+  return { operand, at: [b, h, q, k, 0] };
+}
+
+export function attentionStep(ctx: LowerContext, a: NativeAttention): void {
+  const { batch, heads, kvHeads, queries, keys, headSize, valueSize } = a.sizes;
+  const operands = [a.q, a.k, a.v, a.mask, a.y].map((place) => place?.operand ?? null);
+  ctx.step('attention.f32', operands, {
+    ...{ batch, heads, kv_heads: kvHeads, queries, keys, head_size: headSize, value_size: valueSize },
+    ...{ causal: a.causal === undefined ? 0 : 1, causal_offset: a.causal ?? 0 },
+    mask_kind: maskKinds[a.mask?.operand.dtype ?? 'float32'],
+    ...{ undefined_rows: a.undefinedRows, scale: a.scale, softcap: a.softcap ?? 0 },
+    hidden: a.hidden ?? Number.NEGATIVE_INFINITY,
+    ...{ q: a.q.at, k: a.k.at, v: a.v.at, y: a.y.at, mask: a.mask?.at ?? [0, 0, 0, 0, 0] },
+  });
+}

@@ -1,0 +1,428 @@
+// Scaled dot-product attention: y = softmax(cap(scale * q k^T) + mask) v, heads apart.
+//
+// Lanes are queries: a panel of queries is transposed once, and both products broadcast numbers of k and v as they lie,
+// whatever their strides. Scores exist for one block of keys at a time; the running maximum and sum of every query
+// correct what earlier blocks gave. Few queries over rows in order go row by row instead, at memory speed.
+#include "kernels/kernel_support.h"
+#include "simd/math.h"
+
+namespace filigree {
+namespace FILIGREE_ISA {
+namespace {
+
+#if defined(FILIGREE_AVX512)
+constexpr int kBlockRows = 12;
+#else
+constexpr int kBlockRows = 6;
+#endif
+constexpr int kPanel = 2 * kLanes;
+/// Keys whose scores exist together: a panel of them stays in the first cache.
+constexpr int64_t kKeyBlock = 256;
+/// Up to this many queries go row by row.
+constexpr int64_t kFewQueries = 3;
+
+enum { kQ, kK, kV, kMask, kY };
+enum {
+  kBatch,
+  kHeads,
+  kKvHeads,
+  kQueries,
+  kKeys,
+  kHeadSize,
+  kValueSize,
+  kCausal,
+  kCausalOffset,
+  kMaskKind,
+  kUndefinedRows,
+  kScale,
+  kSoftcap,
+  kHidden,
+  kScalars
+};
+enum { kMaskFloat, kMaskBool, kMaskInt32, kMaskKinds };
+enum { kUndefinedNan, kUndefinedZero, kHiddenZero, kUndefinedKinds };
+
+/// Strides of an operand along batch, heads, sequence and size, and where it begins, in elements.
+struct Place {
+  int64_t batch, head, row, column, offset;
+};
+
+struct Problem {
+  int64_t batch, heads, kv_heads, queries, keys, head_size, value_size;
+  int64_t causal, causal_offset, mask_kind, undefined_rows;
+  float scale, softcap, hidden;
+  Place q, k, v, y, mask;
+
+  FILIGREE_INLINE_MEMBER bool byRows() const { return queries <= kFewQueries && k.column == 1 && v.column == 1; }
+  FILIGREE_INLINE_MEMBER int64_t queryBlock() const { return byRows() ? 1 : kPanel; }
+  FILIGREE_INLINE_MEMBER int64_t queryBlocks() const { return (queries + queryBlock() - 1) / queryBlock(); }
+  /// Keys that query i may see at all.
+  FILIGREE_INLINE_MEMBER int64_t visible(int64_t i) const {
+    if (!causal) return keys;
+    const int64_t end = i + causal_offset + 1;
+    return end < 0 ? 0 : end < keys ? end : keys;
+  }
+};
+
+Place readPlace(const Step& step, int list) {
+  const int64_t* at = listParam(step, kScalars, list).items;
+  return {at[0], at[1], at[2], at[3], at[4]};
+}
+
+Problem readProblem(const Step& step) {
+  Problem p;
+  p.batch = intParam(step, kBatch), p.heads = intParam(step, kHeads), p.kv_heads = intParam(step, kKvHeads);
+  p.queries = intParam(step, kQueries), p.keys = intParam(step, kKeys);
+  p.head_size = intParam(step, kHeadSize), p.value_size = intParam(step, kValueSize);
+  p.causal = intParam(step, kCausal), p.causal_offset = intParam(step, kCausalOffset);
+  p.mask_kind = intParam(step, kMaskKind), p.undefined_rows = intParam(step, kUndefinedRows);
+  p.scale = static_cast<float>(floatParam(step, kScale));
+  p.softcap = static_cast<float>(floatParam(step, kSoftcap));
+  p.hidden = static_cast<float>(floatParam(step, kHidden));
+  p.q = readPlace(step, 0), p.k = readPlace(step, 1), p.v = readPlace(step, 2), p.y = readPlace(step, 3);
+  p.mask = readPlace(step, 4);
+  return p;
+}
+
+/// True where operand `operand` holds every element of the walk.
+bool holdsPlace(const Step& step, int operand, const Place& place, const int64_t (&dims)[4], int64_t size) {
+  const int64_t strides[4] = {place.batch, place.head, place.row, place.column};
+  int64_t last = place.offset;
+  if (last < 0) return false;
+  for (int i = 0; i < 4; i++) {
+    if (dims[i] == 0) return true;
+    const int64_t span = product(dims[i] - 1, strides[i]);
+    if (span < 0 || __builtin_add_overflow(last, span, &last)) return false;
+  }
+  return last < INT64_MAX && holds(step, operand, last + 1, size);
+}
+
+int64_t scratchFloats(const Problem& p) {
+  if (p.byRows()) return p.head_size + p.keys + 2 * kLanes;
+  return (p.head_size + p.value_size + kKeyBlock) * kPanel;
+}
+
+const char* checkAttention(const Step& step, Work* work) {
+  for (int i = 0; i < 5; i++) {
+    if (listParam(step, kScalars, i).count != 5) return "an operand's place has four strides and an offset";
+  }
+  const Problem p = readProblem(step);
+  const int64_t limit = int64_t{1} << 32;
+  const int64_t sizes[] = {p.batch, p.heads, p.kv_heads, p.queries, p.keys};
+  for (int64_t size : sizes) {
+    if (size < 0 || size > limit) return "sizes are out of range";
+  }
+  if (p.head_size < 0 || p.value_size < 0 || p.head_size > 65536 || p.value_size > 65536) {
+    return "heads are larger than 65536";
+  }
+  if (p.heads && (!p.kv_heads || p.heads % p.kv_heads)) return "query heads are no multiple of key heads";
+  if (p.causal && (p.causal_offset > limit || p.causal_offset < -limit)) return "the causal offset is out of range";
+  if (p.mask_kind < 0 || p.mask_kind >= kMaskKinds) return "no such kind of mask";
+  if (p.undefined_rows < 0 || p.undefined_rows >= kUndefinedKinds) return "no such treatment of undefined rows";
+  if (!holdsPlace(step, kQ, p.q, {p.batch, p.heads, p.queries, p.head_size}, 4))
+    return "q is smaller than its sizes say";
+  if (!holdsPlace(step, kK, p.k, {p.batch, p.kv_heads, p.keys, p.head_size}, 4))
+    return "k is smaller than its sizes say";
+  if (!holdsPlace(step, kV, p.v, {p.batch, p.kv_heads, p.keys, p.value_size}, 4)) {
+    return "v is smaller than its sizes say";
+  }
+  if (!holdsPlace(step, kY, p.y, {p.batch, p.heads, p.queries, p.value_size}, 4)) {
+    return "y is smaller than its sizes say";
+  }
+  const int64_t mask_bytes = p.mask_kind == kMaskBool ? 1 : 4;
+  if (step.operands[kMask].bytes &&
+      !holdsPlace(step, kMask, p.mask, {p.batch, p.heads, p.queries, p.keys}, mask_bytes)) {
+    return "the mask is smaller than its sizes say";
+  }
+  work->units = product(product(p.batch, p.heads), p.queryBlocks());
+  if (work->units < 0) return "sizes are out of range";
+  const double pairs = static_cast<double>(p.batch) * static_cast<double>(p.heads) * static_cast<double>(p.queries) *
+                       static_cast<double>(p.keys) * (p.causal ? 0.6 : 1.0);
+  work->cost = pairs * (static_cast<double>(p.head_size + p.value_size) * 0.6 / kLanes + 6.0 / kLanes);
+  work->scratch = static_cast<size_t>(scratchFloats(p)) * 4;
+  return nullptr;
+}
+
+/// NaN wins.
+FILIGREE_INLINE F32 larger(F32 best, F32 x) { return select((x > best) | (x != x), x, best); }
+
+/// acc[r] = sum over depth of a[r * row + k * step] * b[k], b lines of kPanel lanes; added to `y` where `add`.
+template <int R, int V>
+__attribute__((noinline)) void multiplyBlock(const float* a, int64_t row, int64_t step, int64_t depth, const float* b,
+                                             float* y, bool add) {
+  F32 acc[R][V];
+  // Groups of three rows share a pointer: their addresses fit one addressing mode each.
+  constexpr int kGroups = (R + 2) / 3;
+  const float* from[kGroups];
+  for (int g = 0; g < kGroups; g++) from[g] = a + 3 * g * row;
+  for (int r = 0; r < R; r++) {
+    for (int v = 0; v < V; v++) acc[r][v] = add ? load(y + r * kPanel + v * kLanes) : zero();
+  }
+  for (int64_t k = 0; k < depth; k++, b += kPanel) {
+    F32 line[V];
+    for (int v = 0; v < V; v++) line[v] = load(b + v * kLanes);
+    for (int r = 0; r < R; r++) {
+      const F32 x = set1(from[r / 3][r % 3 * row]);
+      for (int v = 0; v < V; v++) acc[r][v] = fma(x, line[v], acc[r][v]);
+    }
+    for (int g = 0; g < kGroups; g++) from[g] += step;
+  }
+  for (int r = 0; r < R; r++) {
+    for (int v = 0; v < V; v++) store(y + r * kPanel + v * kLanes, acc[r][v]);
+  }
+}
+
+template <int R, int V>
+FILIGREE_INLINE void multiplyRest(int64_t rows, const float* a, int64_t row, int64_t step, int64_t depth,
+                                  const float* b, float* y, bool add) {
+  if constexpr (R > 0) {
+    if (rows == R) return multiplyBlock<R, V>(a, row, step, depth, b, y, add);
+    multiplyRest<R - 1, V>(rows, a, row, step, depth, b, y, add);
+  }
+}
+
+template <int V>
+void multiplyRows(int64_t rows, const float* a, int64_t row, int64_t step, int64_t depth, const float* b, float* y,
+                  bool add) {
+  int64_t r = 0;
+  for (; r + kBlockRows <= rows; r += kBlockRows) {
+    multiplyBlock<kBlockRows, V>(a + r * row, row, step, depth, b, y + r * kPanel, add);
+  }
+  multiplyRest<kBlockRows - 1, V>(rows - r, a + r * row, row, step, depth, b, y + r * kPanel, add);
+}
+
+FILIGREE_INLINE float maskEntry(const Problem& p, const uint8_t* mask, int64_t at) {
+  if (p.mask_kind == kMaskFloat) return reinterpret_cast<const float*>(mask)[at];
+  const bool shown = p.mask_kind == kMaskBool ? mask[at] != 0 : reinterpret_cast<const int32_t*>(mask)[at] > 0;
+  return shown ? 0 : p.hidden;
+}
+
+/// Mask of one key for `lanes` queries.
+FILIGREE_INLINE F32 maskLanes(const Problem& p, const uint8_t* mask, int64_t at, int64_t lanes) {
+  if (p.mask.row == 0) return set1(maskEntry(p, mask, at));
+  F32 entries = zero();
+  for (int64_t i = 0; i < lanes && i < kLanes; i++) entries[i] = maskEntry(p, mask, at + i * p.mask.row);
+  return entries;
+}
+
+FILIGREE_INLINE F32 capped(F32 score, float cap) {
+  return cap > 0 ? filigree::FILIGREE_ISA::tanh(score * (1 / cap)) * cap : score;
+}
+
+/// Softmax's state for a panel.
+struct Panel {
+  F32 maximum[2], sum[2];
+  float *queries, *values, *scores;
+};
+
+/// One head of one batch entry, `width` queries from `first` on.
+struct Head {
+  const float *k, *v;
+  const uint8_t* mask;
+  int64_t mask_at, first, width;
+};
+
+/// Scores of a block of keys to weights; `v` says which lanes. Returns what earlier sums are multiplied by.
+FILIGREE_INLINE F32 weigh(const Problem& p, const Head& head, Panel* panel, int v, int64_t from, int64_t count) {
+  const int64_t first = head.first + v * kLanes, lanes = head.width - v * kLanes;
+  float* scores = panel->scores + v * kLanes;
+  I32 lane = I32{};
+  for (int i = 0; i < kLanes; i++) lane[i] = i;
+  const F32 lowest = set1(-__builtin_inff());
+  F32 best = panel->maximum[v];
+  for (int64_t j = 0; j < count; j++) {
+    F32 s = capped(load(scores + j * kPanel), p.softcap);
+    if (head.mask) {
+      s += maskLanes(p, head.mask, head.mask_at + v * kLanes * p.mask.row + (from + j) * p.mask.column, lanes);
+    }
+    if (p.causal && from + j > first + p.causal_offset) {
+      const int64_t ahead = from + j - first - p.causal_offset;
+      s = ahead >= kLanes ? lowest : select(lane < set1I(static_cast<int32_t>(ahead)), lowest, s);
+    }
+    store(scores + j * kPanel, s);
+    best = larger(best, s);
+  }
+  // While all is hidden the maximum is no number to subtract.
+  const F32 shift = select(best == lowest, zero(), best);
+  F32 sum = zero();
+  for (int64_t j = 0; j < count; j++) {
+    const F32 e = exp(load(scores + j * kPanel) - shift);
+    store(scores + j * kPanel, e);
+    sum += e;
+  }
+  const F32 old = panel->maximum[v];
+  const F32 rescale = select(old == lowest, zero(), exp(old - shift));
+  panel->maximum[v] = best;
+  panel->sum[v] = fma(panel->sum[v], rescale, sum);
+  return rescale;
+}
+
+/// What a row's sums are multiplied by at last, and whether the row becomes zeros.
+FILIGREE_INLINE F32 finish(const Problem& p, F32 sum, F32 value) {
+  const F32 y = value / sum;
+  if (p.undefined_rows == kUndefinedNan) return y;
+  const I32 hidden = sum == zero();
+  return select(p.undefined_rows == kHiddenZero ? hidden : hidden | (sum != sum), zero(), y);
+}
+
+void loadQueries(const Problem& p, const float* q, int64_t width, float* panel) {
+  for (int64_t d = 0; d < p.head_size; d++) {
+    float* line = panel + d * kPanel;
+    for (int64_t i = 0; i < width; i++) line[i] = q[i * p.q.row + d * p.q.column] * p.scale;
+    for (int64_t i = width; i < kPanel; i++) line[i] = 0;
+  }
+}
+
+template <int V>
+void attendPanel(const Problem& p, const Head& head, Panel* panel) {
+  const int64_t end = p.visible(head.first + head.width - 1);
+  for (int v = 0; v < V; v++) panel->maximum[v] = set1(-__builtin_inff()), panel->sum[v] = zero();
+  for (int64_t i = 0; i < p.value_size * kPanel; i += kLanes) store(panel->values + i, zero());
+  for (int64_t from = 0; from < end; from += kKeyBlock) {
+    const int64_t count = end - from < kKeyBlock ? end - from : kKeyBlock;
+    multiplyRows<V>(count, head.k + from * p.k.row, p.k.row, p.k.column, p.head_size, panel->queries, panel->scores,
+                    false);
+    F32 rescale[V];
+    for (int v = 0; v < V; v++) rescale[v] = weigh(p, head, panel, v, from, count);
+    for (int64_t d = 0; from && d < p.value_size; d++) {
+      float* line = panel->values + d * kPanel;
+      for (int v = 0; v < V; v++) store(line + v * kLanes, load(line + v * kLanes) * rescale[v]);
+    }
+    multiplyRows<V>(p.value_size, head.v + from * p.v.row, p.v.column, p.v.row, count, panel->scores, panel->values,
+                    true);
+  }
+}
+
+template <int V>
+void runPanel(const Problem& p, const Head& head, const float* q, float* y, float* scratch) {
+  Panel panel;
+  panel.queries = scratch;
+  panel.values = panel.queries + p.head_size * kPanel;
+  panel.scores = panel.values + p.value_size * kPanel;
+  loadQueries(p, q, head.width, panel.queries);
+  attendPanel<V>(p, head, &panel);
+  for (int64_t d = 0; d < p.value_size; d++) {
+    float* line = panel.values + d * kPanel;
+    for (int v = 0; v < V; v++) store(line + v * kLanes, finish(p, panel.sum[v], load(line + v * kLanes)));
+  }
+  for (int64_t i = 0; i < head.width; i++) {
+    for (int64_t d = 0; d < p.value_size; d++) y[i * p.y.row + d * p.y.column] = panel.values[d * kPanel + i];
+  }
+}
+
+FILIGREE_INLINE float dot(const float* a, const float* b, int64_t n) {
+  F32 sum0 = zero(), sum1 = zero();
+  int64_t i = 0;
+  for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
+    sum0 = fma(load(a + i), load(b + i), sum0);
+    sum1 = fma(load(a + i + kLanes), load(b + i + kLanes), sum1);
+  }
+  for (; i < n; i += kLanes) {
+    const int rest = static_cast<int>(n - i < kLanes ? n - i : kLanes);
+    sum0 = fma(loadN(a + i, rest), loadN(b + i, rest), sum0);
+  }
+  return reduceAdd(sum0 + sum1);
+}
+
+/// Scores of one query to weights; their sum.
+float weighRow(const Problem& p, const Head& head, float* scores, int64_t count) {
+  F32 top = set1(-__builtin_inff());
+  for (int64_t j = 0; j < count; j += kLanes) {
+    const int lanes = static_cast<int>(count - j < kLanes ? count - j : kLanes);
+    F32 s = capped(loadN(scores + j, lanes), p.softcap);
+    if (head.mask) {
+      F32 entries = zero();
+      for (int i = 0; i < lanes; i++) entries[i] = maskEntry(p, head.mask, head.mask_at + (j + i) * p.mask.column);
+      s += entries;
+    }
+    storeN(scores + j, s, lanes);
+    top = larger(top, loadN(scores + j, lanes, -__builtin_inff()));
+  }
+  float best = top[0];
+  for (int i = 1; i < kLanes; i++) best = top[i] > best || top[i] != top[i] ? top[i] : best;
+  const F32 shift = set1(best == -__builtin_inff() ? 0 : best);
+  F32 sum = zero();
+  for (int64_t j = 0; j < count; j += kLanes) {
+    const int lanes = static_cast<int>(count - j < kLanes ? count - j : kLanes);
+    const F32 e = exp(loadN(scores + j, lanes, -__builtin_inff()) - shift);
+    storeN(scores + j, e, lanes);
+    sum += e;
+  }
+  return reduceAdd(sum);
+}
+
+void runRow(const Problem& p, const Head& head, const float* q, float* y, float* scratch) {
+  float* query = scratch;
+  float* scores = scratch + p.head_size;
+  for (int64_t d = 0; d < p.head_size; d++) query[d] = q[d * p.q.column] * p.scale;
+  const int64_t count = p.visible(head.first);
+  for (int64_t j = 0; j < count; j++) scores[j] = dot(query, head.k + j * p.k.row, p.head_size);
+  const F32 sum = set1(weighRow(p, head, scores, count));
+  constexpr int V = 4;
+  for (int64_t d = 0; d < p.value_size; d += V * kLanes) {
+    F32 acc[V];
+    int lanes[V];
+    for (int v = 0; v < V; v++) {
+      const int64_t rest = p.value_size - d - v * kLanes;
+      lanes[v] = static_cast<int>(rest < 0 ? 0 : rest < kLanes ? rest : kLanes);
+      acc[v] = zero();
+    }
+    for (int64_t j = 0; j < count; j++) {
+      const F32 w = set1(scores[j]);
+      const float* value = head.v + j * p.v.row + d;
+      for (int v = 0; v < V && lanes[v]; v++) acc[v] = fma(w, loadN(value + v * kLanes, lanes[v]), acc[v]);
+    }
+    for (int v = 0; v < V; v++) {
+      const F32 result = finish(p, sum, acc[v]);
+      for (int i = 0; i < lanes[v]; i++) y[(d + v * kLanes + i) * p.y.column] = result[i];
+    }
+  }
+}
+
+void runAttention(const Step& step, Range* range) {
+  const Problem p = readProblem(step);
+  const int64_t blocks = p.queryBlocks(), width = p.queryBlock();
+  float* scratch = reinterpret_cast<float*>(range->scratch);
+  for (int64_t unit = range->begin; unit < range->end; unit++) {
+    const int64_t block = unit % blocks, h = unit / blocks % p.heads, b = unit / blocks / p.heads;
+    const int64_t kv = h / (p.heads / p.kv_heads), first = block * width;
+    const float* q = input<float>(step, kQ) + p.q.offset + b * p.q.batch + h * p.q.head + first * p.q.row;
+    float* y = output<float>(step, kY) + p.y.offset + b * p.y.batch + h * p.y.head + first * p.y.row;
+    Head head;
+    head.k = input<float>(step, kK) + p.k.offset + b * p.k.batch + kv * p.k.head;
+    head.v = input<float>(step, kV) + p.v.offset + b * p.v.batch + kv * p.v.head;
+    head.mask = step.operands[kMask].bytes ? input<uint8_t>(step, kMask) : nullptr;
+    head.mask_at = p.mask.offset + b * p.mask.batch + h * p.mask.head + first * p.mask.row;
+    head.first = first;
+    head.width = p.queries - first < width ? p.queries - first : width;
+    if (p.byRows()) {
+      runRow(p, head, q, y, scratch);
+    } else if (head.width > kLanes) {
+      runPanel<2>(p, head, q, y, scratch);
+    } else {
+      runPanel<1>(p, head, q, y, scratch);
+    }
+  }
+}
+
+}  // namespace
+
+// q [batch, heads, queries, head_size], k [batch, kv_heads, keys, head_size], v [batch, kv_heads, keys, value_size] and
+// y [batch, heads, queries, value_size] lie as their lists say: strides along the four axes and an offset, in elements.
+// Scores become softcap * tanh(score / softcap) where softcap > 0. The mask [batch, heads, queries, keys] (strides 0
+// where it repeats) is added: 0 float, 1 bytes, 2 int32 that add `hidden` where not positive. Where causal, query i
+// sees the keys up to i + causal_offset. Rows without a softmax become, by undefined_rows: 0 NaN, 1 zeros, 2 zeros
+// where all keys are hidden by -inf and NaN where a score is NaN.
+FILIGREE_KERNEL(attentionF32) = {"attention.f32",
+                                 "r:q r:k r:v r:mask? w:y",
+                                 "i:batch i:heads i:kv_heads i:queries i:keys i:head_size i:value_size i:causal "
+                                 "i:causal_offset i:mask_kind i:undefined_rows f:scale f:softcap f:hidden "
+                                 "l:q l:k l:v l:y l:mask",
+                                 checkAttention,
+                                 runAttention,
+                                 nullptr,
+                                 nullptr,
+                                 false};
+
+}  // namespace FILIGREE_ISA
+}  // namespace filigree
