@@ -3,6 +3,7 @@
 import { broadcastStrides } from '../ir/shape.ts';
 import type { AttentionSizes } from './attention-core.ts';
 import type { LowerContext, Operand } from './lower.ts';
+import { moveStep } from './lower-movement.ts';
 
 /** Strides along batch, heads, sequence and size, and where the operand begins, in elements. */
 export type Place = readonly [number, number, number, number, number];
@@ -55,6 +56,46 @@ export function placedMask(operand: Operand, { batch, heads, queries, keys }: At
   if (lead < 0 || operand.dims.some((dim, i) => dim !== 1 && dim !== whole[lead + i])) return undefined;
   const [b, h, q, k] = broadcastStrides(operand.dims, whole);
   return { operand, at: [b, h, q, k, 0] };
+}
+
+/**
+ * Keys or values with the past before them: where the fresh ones lie if nobody wants the state, else gathered
+ * head-major into output `present` or a temporary. `fresh` sizes are [batch, heads, length, size].
+ */
+export function withState(
+  ctx: LowerContext,
+  fresh: Placed,
+  sizes: readonly number[],
+  { past, present }: { readonly past: number; readonly present: number },
+): Placed {
+  const wanted = ctx.wants(present);
+  if (!ctx.has(past) && !wanted) return fresh;
+  const [batch, heads, length, size] = sizes;
+  const before = ctx.has(past) ? ctx.dims(past)[2] : 0;
+  const total = before + length;
+  const whole = [batch, heads, total, size];
+  const y = wanted ? ctx.output(present) : ctx.scratch('float32', whole);
+  const lies = placed(y, whole, false);
+  const to = lies.at.slice(0, 4);
+  if (before) {
+    const x = [heads * before * size, before * size, size, 1];
+    moveStep(ctx, ctx.input(past), y, { dims: [batch, heads, before, size], x, y: to });
+  }
+  const { operand, at } = fresh;
+  moveStep(ctx, operand, y, { dims: sizes, x: at.slice(0, 4), y: to, xOffset: at[4], yOffset: before * size });
+  return lies;
+}
+
+/** Why the past state of input `i` is not one that the kernels read, its fresh part being of these sizes. */
+export function pastReason(
+  ctx: LowerContext,
+  i: number,
+  [batch, heads, , size]: readonly number[],
+): string | undefined {
+  if (!ctx.has(i)) return undefined;
+  const dims = ctx.dims(i);
+  const fits = dims.length === 4 && dims[0] === batch && dims[1] === heads && dims[3] === size;
+  return fits ? undefined : 'a past state of another shape';
 }
 
 export function attentionStep(ctx: LowerContext, a: NativeAttention): void {

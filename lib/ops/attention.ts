@@ -12,11 +12,20 @@ import {
   joinInner,
   swapMiddle,
 } from './attention-core.ts';
-
+import {
+  attentionStep,
+  maskReason,
+  pastReason,
+  placed,
+  placedMask,
+  UNDEFINED_ROWS,
+  withState,
+} from './attention-lower.ts';
 import { maskRow } from './attention-mask.ts';
 import { addDims, divideDim, multiplyDims } from './dims.ts';
 import { flexAttention } from './flex-attention.ts';
 import { linearAttention } from './linear-attention.ts';
+import type { LowerContext } from './lower.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 
 const stages: readonly AttentionStage[] = ['product', 'capped', 'biased', 'softmax'];
@@ -186,6 +195,59 @@ function reference(ctx: ReferenceContext): HostValue[] {
   return outputs;
 }
 
+/** Sizes of one operand as [batch, heads, length, size]; undefined where they do not split. */
+function headDims(dims: readonly number[], heads: number): number[] | undefined {
+  if (dims.length === 4) return [...dims];
+  const [batch, length, hidden] = dims;
+  return heads > 0 && hidden % heads === 0 ? [batch, heads, length, hidden / heads] : undefined;
+}
+
+/** Why the node has no kernel, apart from its sizes. */
+function unservedReason(ctx: LowerContext): string | undefined {
+  const inputs = [0, 1, 2, 4, 5].filter((i) => ctx.has(i));
+  const odd = inputs.find((i) => ctx.dtype(i) !== 'float32');
+  if (odd !== undefined) return `no kernel for ${ctx.dtype(odd)}`;
+  if (ctx.wants(3)) return 'the scores are an output';
+  if (ctx.has(6)) return 'lengths are given at run time';
+  if (ctx.int('left_window_size', -1) >= 0 || ctx.int('right_window_size', -1) >= 0) return 'a sliding window';
+  if (ctx.has(4) !== ctx.has(5)) return 'half a past state';
+  return maskReason(ctx, 3);
+}
+
+function lowerAttention(ctx: LowerContext): string | undefined {
+  const tokenMajor = ctx.dims(0).length === 3;
+  const heads = tokenMajor ? headAttributes(ctx) : { q: 0, kv: 0 };
+  const shapes = [0, 1, 2].map((i) => headDims(ctx.dims(i), i ? heads.kv : heads.q));
+  const [q, k, v] = shapes;
+  const past = ctx.has(4) ? (ctx.dims(4)[2] ?? 0) : 0;
+  const fits = q && k && v && k[0] === q[0] && v[0] === q[0] && k[1] === v[1] && k[2] === v[2] && k[3] === q[3];
+  if (!fits || !(k[1] > 0) || q[1] % k[1]) return 'operands that do not fit';
+  const reason = unservedReason(ctx) ?? pastReason(ctx, 4, k) ?? pastReason(ctx, 5, v);
+  if (reason) return reason;
+  const keys = past + k[2];
+  const sizes: AttentionSizes = {
+    ...{ batch: q[0], heads: q[1], kvHeads: k[1], queries: q[2], keys, headSize: q[3], valueSize: v[3] },
+  };
+  const mask = ctx.has(3) ? placedMask(ctx.input(3), sizes) : undefined;
+  if (ctx.has(3) && !mask) return 'a mask that does not cover the keys';
+  const place = (i: number, own: readonly number[]) => placed(ctx.input(i), own, tokenMajor);
+  const keyState = withState(ctx, place(1, k), k, { past: 4, present: 1 });
+  const valueState = withState(ctx, place(2, v), v, { past: 5, present: 2 });
+  attentionStep(ctx, {
+    sizes,
+    q: place(0, q),
+    k: keyState,
+    v: valueState,
+    y: placed(ctx.output(0), [q[0], q[1], q[2], v[3]], tokenMajor),
+    mask,
+    causal: ctx.int('is_causal', 0) ? past : undefined,
+    scale: ctx.float('scale', 1 / Math.sqrt(sizes.headSize)),
+    softcap: ctx.float('softcap', 0),
+    undefinedRows: UNDEFINED_ROWS.hiddenZero,
+  });
+  return undefined;
+}
+
 export const attentionOps: readonly OpDefinition[] = [
   defineOp({
     name: 'Attention',
@@ -205,6 +267,7 @@ export const attentionOps: readonly OpDefinition[] = [
     },
     infer,
     reference,
+    lower: lowerAttention,
   }),
   flexAttention,
   linearAttention('', 27),

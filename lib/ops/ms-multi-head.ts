@@ -7,6 +7,7 @@ import { type AttentionSizes, attend, swapMiddle } from './attention-core.ts';
 import { addDims, dimAt, divideDim, multiplyDims } from './dims.ts';
 import { type Additive, biasHook, paddingMask } from './ms-attention-mask.ts';
 import { columnsOf, expectDims, type HeadMajor, joinPast, type Past } from './ms-attention-state.ts';
+import { lowerMultiHead } from './ms-multi-head-lower.ts';
 import { defineOp, type InferContext, type NodeReader, type ReferenceContext } from './op.ts';
 
 /** Which inputs of a node hold what; the decoder's operator orders them otherwise. */
@@ -205,4 +206,5 @@ export const multiHeadAttention = defineOp({
   attributes: { mask_filter_value: 'float', num_heads: 'int', scale: 'float', unidirectional: 'int' },
   infer: (ctx) => inferMultiHead(ctx, inputs),
   reference: (ctx) => attendMultiHead(ctx, inputs, ctx.int('unidirectional', 0) !== 0),
+  lower: lowerMultiHead,
 });

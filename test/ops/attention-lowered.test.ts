@@ -30,3 +30,62 @@ group('filigree.Attention', [
     nan_to_zero: 1,
   }),
 ]);
+
+const ints = (values: readonly number[], dims: readonly number[]) => fromNumbers('int32', dims, [...values]);
+const bools = (dims: readonly number[]) =>
+  fromNumbers(
+    'bool',
+    dims,
+    random(sizeOf(dims), 8).map((v) => (v > -0.5 ? 1 : 0)),
+  );
+const standard = (rest: Partial<LoweredCase> & { inputs: LoweredCase['inputs'] }): LoweredCase => ({
+  ...{ op: 'Attention', version: 23, ...rest },
+});
+const flat = { q_num_heads: 4, kv_num_heads: 2 };
+
+group('Attention', [
+  standard({ inputs: [x([2, 4, 5, 8]), x([2, 2, 7, 8], 2), x([2, 2, 7, 6], 3)] }),
+  standard({ inputs: [x([2, 5, 32]), x([2, 7, 16], 2), x([2, 7, 12], 3), x([5, 7], 4)], attributes: flat }),
+  standard({
+    inputs: [x([2, 5, 32]), x([2, 5, 16], 2), x([2, 5, 12], 3), bools([5, 8]), x([2, 2, 3, 8], 5), x([2, 2, 3, 6], 6)],
+    attributes: { ...flat, is_causal: 1, softcap: { type: 'float', value: 2 } },
+    outputs: 3,
+  }),
+  standard({ inputs: [x([1, 2, 1, 8]), x([1, 2, 6, 8], 2), x([1, 2, 6, 8], 3)], outputs: 3 }),
+]);
+
+const multi = (rest: Partial<LoweredCase> & { inputs: LoweredCase['inputs'] }): LoweredCase => ({
+  ...{ op: 'MultiHeadAttention', domain: 'com.microsoft', version: 1, ...rest },
+  attributes: { num_heads: 2, ...rest.attributes },
+});
+
+group('MultiHeadAttention', [
+  multi({ inputs: [x([2, 5, 8]), x([2, 7, 8], 2), x([2, 7, 6], 3)] }),
+  multi({
+    inputs: [
+      x([2, 5, 8]),
+      x([2, 7, 8], 2),
+      x([2, 7, 6], 3),
+      x([22], 4),
+      ints([1, 1, 1, 1, 1, 0, 0, 1, 1, 1, 0, 0, 0, 0], [2, 7]),
+    ],
+  }),
+  multi({ inputs: [x([2, 5, 2, 3, 4]), null, null, x([24], 4)], attributes: { unidirectional: 1 } }),
+  multi({ inputs: [x([2, 5, 24])] }),
+  multi({ inputs: [x([2, 5, 8]), x([2, 3, 2, 2, 4], 2), null, x([24], 4)] }),
+  multi({ inputs: [x([2, 5, 8]), x([2, 2, 7, 4], 2), x([2, 2, 7, 3], 3), x([22], 4)] }),
+  multi({
+    inputs: [
+      x([2, 3, 8]),
+      x([2, 3, 8], 2),
+      x([2, 3, 8], 3),
+      null,
+      null,
+      x([1, 2, 3, 7], 4),
+      x([2, 2, 4, 4], 5),
+      x([2, 2, 4, 4], 6),
+    ],
+    attributes: { unidirectional: 1 },
+    outputs: 3,
+  }),
+]);
