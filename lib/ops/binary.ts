@@ -18,6 +18,7 @@ import {
 } from './elements.ts';
 import { lowerBinary, lowerPow } from './lower-elementwise.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
+import { scaleByImage } from './scale-lower.ts';
 
 /** What versions 1 to 6 say about broadcasting. */
 export const legacyAttributes: NonNullable<OpDefinition['attributes']> = {
@@ -107,7 +108,10 @@ function arithmetic(
     traits: ['elementwise'],
     infer: (ctx) => [tensorType(expectSame(ctx, 2, numberKinds), inferBinary(ctx))],
     reference: (ctx) => [computeBinary(ctx, make(ctx))],
-    lower: lowerBinary((ctx) => (name === 'Mod' && ctx.int('fmod', 0) !== 0 ? 'Fmod' : name)),
+    lower: (ctx) =>
+      name === 'Mul' && scaleByImage(ctx)
+        ? undefined
+        : lowerBinary(name === 'Mod' && ctx.int('fmod', 0) !== 0 ? 'Fmod' : name)(ctx),
   });
 }
 

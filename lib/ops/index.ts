@@ -47,6 +47,7 @@ import { reduceOps } from './reduce.ts';
 import { resizeOps } from './resize.ts';
 import { rotaryOps } from './rotary.ts';
 import { samplingOps } from './sampling.ts';
+import { scaleOps } from './scale.ts';
 import { scanOps } from './scan.ts';
 import { scatterOps } from './scatter.ts';
 import { selectOps } from './select.ts';
@@ -109,6 +110,7 @@ const families: readonly (readonly OpDefinition[])[] = [
   resizeOps,
   rotaryOps,
   samplingOps,
+  scaleOps,
   scatterOps,
   selectOps,
   selectionOps,

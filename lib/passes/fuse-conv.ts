@@ -3,57 +3,20 @@
 import type { Attribute, Graph, Node, Value } from '../ir/graph.ts';
 import { makeConstant } from '../ir/graph.ts';
 import { sizeOf } from '../ir/shape.ts';
-import { type HostTensor, tensor } from '../ir/tensor.ts';
+import { tensor } from '../ir/tensor.ts';
 import { fusableActivation } from './activations.ts';
+import { type Affine, batchNormAffine, constantAffine } from './affine.ts';
 import { everyGraph, GraphEditor } from './editor.ts';
+import { constantOf } from './match.ts';
 import type { Pass } from './pass.ts';
 import { sameDeclaredShape } from './shapes.ts';
 
 const isConv = (node: Node): boolean => node.op === 'Conv' && (node.domain === '' || node.domain === 'filigree');
 
-function floatConstant(value: Value | null | undefined): HostTensor | undefined {
-  const content = value?.constant;
-  return content?.kind === 'tensor' && content.dtype === 'float32' ? content : undefined;
-}
-
-/** scale * x + shift for each channel. */
-interface Affine {
-  readonly scale: Float64Array;
-  readonly shift: Float64Array;
-}
-
-function batchNormAffine(node: Node): Affine | undefined {
-  const [, gamma, beta, mean, variance] = node.inputs.map(floatConstant);
-  const training = node.attributes.get('training_mode');
-  if (!gamma || !beta || !mean || !variance || (training?.type === 'int' && training.value !== 0)) return undefined;
-  if (node.outputs.slice(1).some(Boolean)) return undefined;
-  const attribute = node.attributes.get('epsilon');
-  const epsilon = attribute?.type === 'float' ? attribute.value : 1e-5;
-  const count = sizeOf(gamma.dims);
-  const at = (t: HostTensor, i: number): number => t.data[i] as number;
-  const scale = Float64Array.from({ length: count }, (_, i) => at(gamma, i) / Math.sqrt(at(variance, i) + epsilon));
-  const shift = Float64Array.from({ length: count }, (_, i) => at(beta, i) - at(mean, i) * scale[i]);
-  return { scale, shift };
-}
-
-/** Mul or Add of a constant [C, 1, ...] (or one number) after a convolution of `channels` outputs. */
-function constantAffine(node: Node, from: Value, channels: number, rank: number): Affine | undefined {
-  const constant = floatConstant(node.inputs.find((input) => input !== from));
-  if (!constant || node.inputs.length !== 2) return undefined;
-  const size = sizeOf(constant.dims);
-  const { dims } = constant;
-  const perChannel = size === channels && dims.length >= rank - 1 && dims[dims.length - (rank - 1)] === channels;
-  if (dims.length > rank || (size !== 1 && !perChannel)) return undefined;
-  const values = Float64Array.from({ length: channels }, (_, i) => constant.data[size === 1 ? 0 : i] as number);
-  if (node.op === 'Mul') return { scale: values, shift: new Float64Array(channels) };
-  if (node.op === 'Add') return { scale: new Float64Array(channels).fill(1), shift: values };
-  return undefined;
-}
-
 function foldAffine(editor: GraphEditor, conv: Node, next: Node, affine: Affine): boolean {
   const [x, w, b] = conv.inputs;
-  const weight = floatConstant(w);
-  const bias = floatConstant(b);
+  const weight = constantOf(w, 'float32');
+  const bias = constantOf(b, 'float32');
   if (!weight || (b && !bias) || !w) return false;
   const channels = weight.dims[0];
   if (affine.scale.length !== channels) return false;
@@ -81,7 +44,7 @@ function foldFollowers(graph: Graph): boolean {
     for (;;) {
       const output = conv.outputs[0] as Value;
       const next = editor.onlyReader(output);
-      const weight = floatConstant(conv.inputs[1]);
+      const weight = constantOf(conv.inputs[1], 'float32');
       if (!next || !weight || next.domain !== '') break;
       const affine =
         next.op === 'BatchNormalization' && next.inputs[0] === output

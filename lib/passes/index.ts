@@ -10,6 +10,7 @@ import { fuseAttention } from './fuse-attention.ts';
 import { convEpilogue, foldIntoConv } from './fuse-conv.ts';
 import { fuseLayerNorm } from './fuse-layer-norm.ts';
 import { fuseLinear } from './fuse-linear.ts';
+import { fuseScale } from './fuse-scale.ts';
 import type { Pass } from './pass.ts';
 
 /** A pass that pays only where the operator it makes has a kernel. */
@@ -28,6 +29,7 @@ const pipeline: readonly Pass[] = [
   deadCode,
   foldIntoConv,
   convEpilogue,
+  fuseScale,
   fuseLinear,
   deadCode,
 ];
