@@ -5,10 +5,12 @@ import { tensorType, type ValueType } from '../ir/graph.ts';
 import { type Dim, type Shape, shapeText } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, toNumbers } from '../ir/tensor.ts';
 import { expectKind, expectKinds, floatKinds, integerKinds } from './elements.ts';
+import type { LowerContext } from './lower.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 import { multiplyAdd } from './product.ts';
 import { type Activation, readActivations } from './recurrent-activation.ts';
 import { type CellWeights, gruStep, lstmStep, type Step, vanillaStep } from './recurrent-cell.ts';
+import { lowerRecurrent } from './recurrent-lower.ts';
 
 /** A kind of cell. */
 interface CellKind {
@@ -211,6 +213,14 @@ function recurrentReference(ctx: ReferenceContext, kind: CellKind): HostTensor[]
   return kind.cell ? [...out, fromNumbers(dtype, stateDims, o.c)] : out;
 }
 
+function lowerCell(ctx: LowerContext, kind: CellKind): string | undefined {
+  const shapes = [0, 1, 2, 3, 4, 5, 6, 7].map((i) => ((i < 6 || kind.cell) && ctx.has(i) ? ctx.dims(i) : undefined));
+  const sizes = checkRecurrent(ctx, kind, shapes) as Sizes<number>;
+  readActivations(ctx, sizes.directions, kind.activations);
+  const { gates, activations, cell } = kind;
+  return lowerRecurrent(ctx, { ...sizes, gates, activations, cell, reverse: directionsOf(ctx)[0] === 'reverse' });
+}
+
 const shared: Record<string, AttributeType> = {
   activation_alpha: 'floats',
   activation_beta: 'floats',
@@ -236,6 +246,7 @@ function recurrent(
     attributes: { ...shared, ...attributes },
     infer: (ctx) => recurrentInfer(ctx, kind),
     reference: (ctx) => recurrentReference(ctx, kind),
+    lower: (ctx) => lowerCell(ctx, kind),
   });
 }
 
