@@ -36,12 +36,20 @@ function tensorSize(value: HostValue | null): number {
   return value?.kind === 'tensor' ? sizeOf(value.dims) : 0;
 }
 
+/** Elements that the node itself carries (Constant). */
+function heldByAttributes(node: Node): number {
+  let held = 0;
+  for (const attribute of node.attributes.values())
+    if (attribute.type === 'tensor') held += tensorSize(attribute.value);
+  return held;
+}
+
 function foldNode(node: Node): readonly HostTensor[] | undefined {
   const inputs = foldable(node) ? contentsOf(node) : undefined;
   if (!inputs) return undefined;
   const declared = node.outputs[0]?.type;
   const known = declared?.kind === 'tensor' && isConcrete(declared.shape) ? sizeOf(declared.shape) : 0;
-  const given = inputs.reduce((sum, input) => sum + tensorSize(input), 0);
+  const given = inputs.reduce((sum, input) => sum + tensorSize(input), heldByAttributes(node));
   if (known > Math.max(SMALL, given)) return undefined;
   let results: HostValue[];
   try {
