@@ -18,12 +18,14 @@ export type KnownContents = ReadonlyMap<Value, HostTensor>;
 
 /**
  * Gives every value of the graph and of its bodies its type. Follows small contents that come from constants and from
- * known shapes (Shape, Gather, Concat ... Reshape) and returns them. Declared types of inner values count only where
+ * known shapes (Shape, Gather, Concat ... Reshape) and returns them. Sizes that are not known get symbols of their own. Declared types of inner values count only where
  * inference has none, and without their shape. Throws ModelFormatError where types or shapes cannot meet.
  */
 export function inferTypes(graph: Graph): KnownContents {
   const contents = new Map<Value, HostTensor>();
-  inferGraph(graph, { contents, symbolic: new SymbolicContents((value) => contentOf(value, contents)) });
+  const symbolic = new SymbolicContents((value) => contentOf(value, contents));
+  let symbols = 0;
+  inferGraph(graph, { contents, symbolic, fresh: () => `${FRESH}${symbols++}` });
   return contents;
 }
 
@@ -31,6 +33,19 @@ export function inferTypes(graph: Graph): KnownContents {
 interface Known {
   readonly contents: Map<Value, HostTensor>;
   readonly symbolic: SymbolicContents;
+  /** A symbol that nothing else has. */
+  readonly fresh: () => string;
+}
+
+/** Begins the symbols of sizes that are not known: one for each, so that what follows can tell them equal. */
+const FRESH = '?';
+
+/** The type with a symbol for every unknown size. What comes out of bodies gets symbols of its own. */
+function named(type: ValueType | undefined, known: Known, fromBodies: boolean): ValueType | undefined {
+  if (type?.kind !== 'tensor' || !type.shape) return type;
+  const unknown = (dim: Dim): boolean =>
+    dim === null || (fromBodies && typeof dim === 'string' && dim.startsWith(FRESH));
+  return { ...type, shape: type.shape.map((dim) => (unknown(dim) ? known.fresh() : dim)) };
 }
 
 function inferGraph(graph: Graph, known: Known): void {
@@ -39,10 +54,11 @@ function inferGraph(graph: Graph, known: Known): void {
     if (!op) throw new InternalError(`no operator ${nodeText(node)}`);
     const ctx = new StaticContext(node, known);
     const given = op.bodyInputs?.(ctx) ?? [];
-    for (const body of bodiesOf(node)) inferBody(body, given, known);
+    const bodies = bodiesOf(node);
+    for (const body of bodies) inferBody(body, given, known);
     const types = op.infer(ctx);
     node.outputs.forEach((output, i) => {
-      if (output) output.type = types[i] ?? withoutShape(output.type);
+      if (output) output.type = named(types[i] ?? withoutShape(output.type), known, bodies.length > 0);
     });
     follow(node, op, known.contents);
     known.symbolic.follow(node);

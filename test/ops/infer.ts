@@ -2,7 +2,7 @@
 
 import type { DType } from '../../lib/ir/dtype.ts';
 import { makeConstant, makeValue, tensorType, type ValueType } from '../../lib/ir/graph.ts';
-import type { Shape } from '../../lib/ir/shape.ts';
+import type { Dim, Shape } from '../../lib/ir/shape.ts';
 import type { HostTensor } from '../../lib/ir/tensor.ts';
 import { inferTypes } from '../../lib/ops/infer.ts';
 import { makeNode } from './node.ts';
@@ -31,7 +31,8 @@ export function inferNode(
   return values.map((value) => value.type);
 }
 
-/** Shapes of an operator's outputs. */
+/** Shapes of an operator's outputs; null for sizes that inference gave symbols of their own. */
 export function inferShapes(...args: Parameters<typeof inferNode>): (Shape | undefined)[] {
-  return inferNode(...args).map((type) => (type?.kind === 'tensor' ? type.shape : undefined));
+  const plain = (dim: Dim): Dim => (typeof dim === 'string' && dim.startsWith('?') ? null : dim);
+  return inferNode(...args).map((type) => (type?.kind === 'tensor' ? type.shape?.map(plain) : undefined));
 }

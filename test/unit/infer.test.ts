@@ -67,7 +67,22 @@ describe('inferTypes', () => {
       inputs: [port('x', 'float32', [4]), port('s', 'int64', [2])],
       outputs: [port('z', 'float32', [1, 99])],
     });
-    expect(typesOf(graph)).toEqual(['float32[?,?]', 'float32[?,?]']);
+    expect(typesOf(graph)).toEqual(['float32[?0,?1]', 'float32[?0,?1]']);
+  });
+
+  test('sizes that are not known have symbols, which tell what is equal', () => {
+    const graph = load({
+      nodes: [
+        node('Reshape', ['x', 's'], ['a']),
+        node('Reshape', ['x', 's'], ['b']),
+        node('Neg', ['a'], ['c']),
+        node('Add', ['a', 'c'], ['same']),
+        node('Add', ['a', 'b'], ['other']),
+      ],
+      inputs: [port('x', 'float32', [4]), port('s', 'int64', [1])],
+      outputs: [port('same'), port('other')],
+    });
+    expect(typesOf(graph)).toEqual(['float32[?0]', 'float32[?1]', 'float32[?0]', 'float32[?0]', 'float32[?2]']);
   });
 
   test('types that cannot meet are refused at load, naming the node', () => {
@@ -95,11 +110,11 @@ describe('printGraph', () => {
       initializers: [floats('top', [6], []), longs('s', [-1])],
     });
     expect(printGraph(graph).split('\n')).toEqual([
-      'graph "g" (x: float32[2,n]) -> (y: float32[?])',
+      'graph "g" (x: float32[2,n]) -> (y: float32[?0])',
       '  a: float32[2,n] = LeakyRelu<alpha=0.5>(x)',
       '  b: float32[2,n] = Clip(a, -, top: float32[] {6})',
       '  c: float32[n,2] = Transpose<perm=[1, 0]>(b)',
-      '  y: float32[?] = Reshape(c, s: int64[1] {-1})',
+      '  y: float32[?0] = Reshape(c, s: int64[1] {-1})',
     ]);
     expect(typeText({ kind: 'sequence', element: { kind: 'optional', element: tensorType('int8', undefined) } })).toBe(
       'sequence(optional(int8))',
