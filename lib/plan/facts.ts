@@ -121,8 +121,10 @@ export class Facts {
     if (typed?.kind !== 'tensor') return undefined;
     if (typed.content) return typed.content;
     if (typed.momentary) {
-      this.asked.set(value, typed.momentary);
-      return typed.momentary;
+      // A copy, because the caller may write to its tensor after the run.
+      const content = this.asked.get(value) ?? { ...typed.momentary, data: typed.momentary.data.slice() };
+      this.asked.set(value, content);
+      return content;
     }
     if (sizeOf(typed.dims) > FOLD_LIMIT || !value.producer) return undefined;
     const known = this.#derived.get(value);

@@ -15,6 +15,7 @@ import { thisMachine } from './machine.ts';
 import { openModelFile } from './model-file.ts';
 import { batchOf, cutBatch, type Panel, type Panels, RowCollector, sliceRows } from './panels.ts';
 import { type Execution, Program } from './program.ts';
+import { ownResults } from './results.ts';
 import { Weights } from './weights.ts';
 
 export interface CompileOptions extends LoadOptions {
@@ -94,19 +95,28 @@ export class CompiledModel {
     return this.#weights.packedBytes;
   }
 
-  /** Runs on contents in the order of the model's inputs; undefined takes an input's default. */
+  /**
+   * Runs on contents in the order of the model's inputs; undefined takes an input's default. Results are the caller's:
+   * an output that kernels write is the target's data itself where there is one, else memory that nothing else uses.
+   */
   async run(feeds: readonly (HostValue | undefined)[], options: ContentRunOptions = {}): Promise<HostValue[]> {
+    if (this.#disposed) throw new RunError('the session is disposed');
     const { targets, ...rest } = options;
     const drive = { ...this.#drive, ...rest };
     const panels = targets ? undefined : this.#panelsFor(feeds);
     if (panels) return this.#runPanels(feeds as readonly HostTensor[], panels, drive);
-    return driveAsync(this.#execution(feeds, targets), this.#weights, drive);
+    const fresh = new Set<ArrayBufferLike>();
+    const results = await driveAsync(this.#execution(feeds, targets, fresh), this.#weights, drive);
+    return ownResults(results, fresh, targets);
   }
 
   /** The same on this thread. */
   runSync(feeds: readonly (HostValue | undefined)[], options: ContentRunOptions = {}): HostValue[] {
     const { targets, ...rest } = options;
-    return driveSync(this.#execution(feeds, targets), { ...this.#drive, ...rest });
+    if (this.#disposed) throw new RunError('the session is disposed');
+    const fresh = new Set<ArrayBufferLike>();
+    const results = driveSync(this.#execution(feeds, targets, fresh), { ...this.#drive, ...rest });
+    return ownResults(results, fresh, targets);
   }
 
   /** Plans for the shapes of these contents without running; stops where a shape depends on data. */
@@ -154,11 +164,11 @@ export class CompiledModel {
   #execution(
     feeds: readonly (HostValue | undefined)[],
     targets: ReadonlyMap<number, NumericStorage> | undefined,
+    fresh: Set<ArrayBufferLike>,
   ): Execution<HostValue[]> {
-    if (this.#disposed) throw new RunError('the session is disposed');
     const outputs = this.model.graph.outputs;
     const memory = targets && new Map([...targets].map(([i, target]) => [outputs[i], target] as const));
-    return this.#program.execute(this.#bind(feeds), memory);
+    return this.#program.execute(this.#bind(feeds), memory, fresh);
   }
 
   #bind(feeds: readonly (HostValue | undefined)[]): Map<Value, HostValue> {

@@ -26,13 +26,24 @@ const ortTypes = new Set<string>([
   ...['uint32', 'uint64', 'uint4', 'int4'],
 ]);
 
+/** True for the element types of onnxruntime-common's Tensor. */
+export function isOrtType(dtype: DType): dtype is DType & Tensor.Type {
+  return ortTypes.has(dtype);
+}
+
 function isTensorLike(value: unknown): value is TensorLike {
   const like = value as Partial<TensorLike> | null;
   return typeof like === 'object' && like !== null && typeof like.type === 'string' && Array.isArray(like.dims);
 }
 
+/** What symbolic dimensions are known to be. */
+export interface SymbolSizes {
+  get(name: string): number | undefined;
+  set(name: string, size: number): unknown;
+}
+
 /** Checks a feed against the model's input and gives its content. Throws InputError. */
-export function contentOfFeed(port: Port, feed: unknown, symbols: Map<string, number>): HostValue {
+export function contentOfFeed(port: Port, feed: unknown, symbols: SymbolSizes): HostValue {
   const { name, type } = port;
   if (type.kind !== 'tensor') return nonTensorFeed(name, type, feed);
   if (!isTensorLike(feed)) {
@@ -43,7 +54,7 @@ export function contentOfFeed(port: Port, feed: unknown, symbols: Map<string, nu
     throw new InputError(`input "${name}": expected a tensor of ${type.dtype}, got ${feed.type}`, facts);
   }
   checkDims(port, feed.dims, symbols);
-  return { kind: 'tensor', dtype: type.dtype, dims: feed.dims, data: storageOfFeed(name, type.dtype, feed) };
+  return { kind: 'tensor', dtype: type.dtype, dims: [...feed.dims], data: storageOfFeed(name, type.dtype, feed) };
 }
 
 function nonTensorFeed(name: string, type: ValueType, feed: unknown): HostValue {
@@ -62,7 +73,7 @@ function describe(feed: unknown): string {
   return isTensorLike(feed) ? `a tensor of ${feed.type}` : `a value of type ${typeof feed}`;
 }
 
-function checkDims({ name, type }: Port, dims: readonly unknown[], symbols: Map<string, number>): void {
+function checkDims({ name, type }: Port, dims: readonly unknown[], symbols: SymbolSizes): void {
   const shape = type.kind === 'tensor' ? type.shape : undefined;
   const whole = dims.every((dim) => Number.isSafeInteger(dim) && (dim as number) >= 0);
   const got = `[${dims.join(',')}]`;
@@ -92,7 +103,7 @@ function storageOfFeed(name: string, dtype: DType, feed: TensorLike): Storage {
   const count = sizeOf(feed.dims);
   const data = feed.data;
   if (dtype === 'string') {
-    if (Array.isArray(data) && data.length === count) return data as string[];
+    if (Array.isArray(data) && data.length === count && data.every((each) => typeof each === 'string')) return data;
     throw new InputError(`input "${name}": expected an array of ${count} strings`, { input: name });
   }
   const { storage } = dtypeInfo(dtype);
@@ -129,11 +140,11 @@ function asStorage(dtype: DType, data: NumericStorage): NumericStorage | undefin
   return undefined;
 }
 
-/** A result for the caller. */
+/** A result for the caller, whose memory it becomes. */
 export function valueForCaller(content: HostValue): RunValue {
   if (content.kind !== 'tensor') return content;
   const { dtype, dims, data } = content;
-  if (!ortTypes.has(dtype)) return { type: dtype, dims, data };
+  if (!isOrtType(dtype)) return { type: dtype, dims, data };
   const stored =
     dtype === 'int4' ? new Int8Array((data as Uint8Array).buffer, (data as Uint8Array).byteOffset, data.length) : data;
   return new Tensor(dtype as 'float32', stored as Float32Array, dims);

@@ -117,6 +117,12 @@ function describe(values: ReadonlyMap<Value, HostValue>): { key: string; typed: 
   return { key: words.join(';'), typed };
 }
 
+/** Where outputs go: memory of the caller, or buffers that the engine allocates. */
+interface OutputMemory {
+  readonly targets: ReadonlyMap<Value, NumericStorage> | undefined;
+  readonly fresh: Set<ArrayBufferLike> | undefined;
+}
+
 /** What the programs of one session share. */
 export interface ProgramContext {
   readonly plan: PlanContext;
@@ -149,19 +155,21 @@ export class Program {
   }
 
   /**
-   * Runs the graph on `bindings` of its inputs and captures; `wanted` lists the graph outputs to return, `targets`
-   * memory of the caller for some of them.
+   * Runs the graph on `bindings` of its inputs and captures; `targets` is memory of the caller for some outputs, and
+   * `fresh` collects the buffers that the engine allocates.
    */
   *execute(
     bindings: ReadonlyMap<Value, HostValue>,
     targets?: ReadonlyMap<Value, NumericStorage>,
+    fresh?: Set<ArrayBufferLike>,
   ): Execution<HostValue[]> {
     let cache = this.#first;
     let values = new Map(bindings);
     for (;;) {
       const planned = yield* this.#plan(cache, values);
       for (const { section, plan } of planned.sections) {
-        if (section.kind === 'native') yield* this.#native(section, plan as NativePlan, planned, values, targets);
+        if (section.kind === 'native')
+          yield* this.#native(section, plan as NativePlan, planned, values, { targets, fresh });
         else yield* this.#reference(section, planned, values);
       }
       if (!planned.next) return planned.stage.outputs.map((value) => this.#read(value, planned, values));
@@ -211,7 +219,7 @@ export class Program {
     plan: NativePlan,
     planned: PlannedStage,
     values: Map<Value, HostValue>,
-    targets: ReadonlyMap<Value, NumericStorage> | undefined,
+    { targets, fresh }: OutputMemory,
   ): Execution<void> {
     const inputs = section.inputs.map((value) => {
       const content = this.#read(value, planned, values);
@@ -223,6 +231,7 @@ export class Program {
     section.outputs.forEach((value, i) => {
       const type = section.outputTypes[i];
       const result = (results as readonly (NumericStorage | ArrayBuffer)[])[i];
+      if (result instanceof ArrayBuffer) fresh?.add(result);
       values.set(value, hostTensor(type.dtype, type.dims, result));
     });
   }
