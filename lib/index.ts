@@ -5,6 +5,8 @@ export * from './errors.ts';
 export type { MapType, OptionalType, SequenceType, TensorType, ValueType } from './ir/graph.ts';
 export type { Port } from './ir/model.ts';
 export type { Dim, Shape } from './ir/shape.ts';
+export { Batcher, type BatcherOptions } from './runtime/batcher.ts';
 export type { NonTensor, RunValue, TensorLike } from './runtime/feeds.ts';
 export type { RunOptions, Scheduler, SessionOptions } from './runtime/options.ts';
 export { type RunValues, Session } from './runtime/session.ts';
+export type { StreamOptions } from './runtime/stream.ts';

@@ -3,9 +3,12 @@
 import { InputError, OptionError } from '../errors.ts';
 import type { Port } from '../ir/model.ts';
 import type { HostValue } from '../ir/tensor.ts';
+import { Batcher, type BatcherOptions } from './batcher.ts';
 import { CompiledModel } from './compiled.ts';
 import { contentOfFeed, type RunValue, valueForCaller } from './feeds.ts';
 import { checkRunOptions, checkSessionOptions, type RunOptions, type SessionOptions } from './options.ts';
+
+import { type StreamOptions, streamResults } from './stream.ts';
 
 /** Feeds and results by name. */
 export type RunValues = Readonly<Record<string, RunValue>>;
@@ -58,6 +61,25 @@ export class Session {
     return this.#collect(this.#compiled.runSync(this.#contents(feeds)), options);
   }
 
+  /**
+   * Runs every request of a stream and gives their results, one by one. Reads ahead no further than `concurrency`
+   * batches; a request that fails ends the stream with its error.
+   */
+  stream(
+    source: AsyncIterable<RunValues> | Iterable<RunValues>,
+    options: StreamOptions = {},
+  ): AsyncGenerator<Record<string, RunValue>, void> {
+    return streamResults((feeds) => this.run(feeds), source, { ...options, batch: this.#batchOf(options.batch) });
+  }
+
+  /**
+   * Joins requests that come at about the same time into batches along axis 0, which is right for networks that
+   * compute the rows of a batch apart. Where an output's first dimension is fixed, requests run one by one.
+   */
+  batcher(options: BatcherOptions = {}): Batcher {
+    return new Batcher((feeds) => this.run(feeds), { ...options, maxBatch: this.#batchOf(options.maxBatch) });
+  }
+
   /** Frees plans, packed weights and working memory. Runs under way end as usual; later ones are refused. */
   async dispose(): Promise<void> {
     this.#compiled.dispose();
@@ -65,6 +87,14 @@ export class Session {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.dispose();
+  }
+
+  /** One where an output cannot follow the batch. */
+  #batchOf(asked: number | undefined): number | undefined {
+    const fixed = this.outputs.some(
+      ({ type }) => type.kind !== 'tensor' || typeof (type.shape?.[0] ?? '') === 'number',
+    );
+    return fixed ? Math.min(asked ?? 1, 1) : asked;
   }
 
   #check(options: RunOptions): void {
