@@ -100,6 +100,11 @@ export class SegmentLayout {
     this.borders = borders;
   }
 
+  /** The same map without borders. */
+  withoutBorders(): SegmentLayout {
+    return new SegmentLayout(this.axis, this.size, this.lanes, this.tileRows, this.tileColumns);
+  }
+
   /** The same map with borders at least as wide as asked. */
   withBorders(wanted: Partial<Borders>): SegmentLayout {
     const borders = widestBorders(this.borders, { ...noBorders, ...wanted });

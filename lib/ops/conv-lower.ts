@@ -173,6 +173,16 @@ function chooseSplit(ctx: LowerContext, kind: KernelKind, tiles: number, weights
   return few || (bytes > 1 << 19 && tiles < 64 * ctx.threads) ? 1 : 0;
 }
 
+/** Planes of at most so many tiles, borders included, are copied a few channels at a time by the depthwise kernel. */
+const PLANE_TILES = 144;
+
+/** True where borders make up much of what a depthwise convolution reads: its kernel then makes them itself, in cache. */
+function makesBorders({ kernel, strides, dilations, pads }: Window, output: SegmentLayout): boolean {
+  const along = (i: 1 | 2, tiles: number): number => (tiles - 1) * strides[i] + (kernel[i] - 1) * dilations[i] + 1;
+  const tiles = along(1, output.tileRows) * along(2, output.tileColumns);
+  return kernel[0] === 1 && pads[0] === 0 && tiles <= PLANE_TILES;
+}
+
 /** Emits a float32 convolution; the reason where the node has to run on its reference. */
 export function lowerConv(ctx: LowerContext, conv: NativeConv): string | undefined {
   if (ctx.outputDtype(0) !== 'float32') return `no kernel for ${ctx.outputDtype(0)}`;
@@ -183,14 +193,18 @@ export function lowerConv(ctx: LowerContext, conv: NativeConv): string | undefin
   const layouts = windowLayouts(ctx, conv.window, first === 'dense' && suitsLanes(ctx, conv));
   const kind = first === 'dense' && suitsLanes(ctx, conv) && usedLanes(layouts.output) <= LANE_ROWS ? 'lanes' : first;
   const weights = sizeOf(ctx.dims(1));
-  const x = ctx.inputSegments(0, layouts.input, readsBorders(conv.window) ? 0 : undefined);
+  const own = kind === 'depthwise' && makesBorders(conv.window, layouts.output);
+  const x = own
+    ? ctx.inputSegments(0, layouts.input.withoutBorders())
+    : ctx.inputSegments(0, layouts.input, readsBorders(conv.window) ? 0 : undefined);
   const { residual, y } = placeResult(ctx, layouts.output);
   const tiles = interiorTiles(layouts.output);
-  const own: StepParams = kind === 'sparse' || kind === 'packed' ? { density: ctx.density(1) } : {};
+  const sparse = kind === 'sparse' || kind === 'packed';
   const split = kind === 'depthwise' ? 0 : chooseSplit(ctx, kind, tiles, weights);
   const params = {
     ...windowParams(conv, layouts.input.size, layouts.output.size),
-    ...own,
+    ...(sparse ? { density: ctx.density(1) } : {}),
+    ...(kind === 'depthwise' ? { borders: own } : {}),
     split,
     in: x.layout as SegmentLayout,
     out: y.layout as SegmentLayout,

@@ -78,8 +78,9 @@ FILIGREE_INLINE bool samePositions(const SegmentMap& a, const SegmentMap& b) {
 }  // namespace conv_detail
 
 /// Reads and validates the shared parameters of a kernel with `extra` scalars of its own: sizes are in range, the maps
-/// fit each other, and no tap leaves the input's grid. Operand sizes are for the caller. Null, or what is wrong.
-FILIGREE_INLINE const char* readConvParams(const Step& step, int extra, ConvParams* p) {
+/// fit each other, and, where it has to have `borders`, no tap leaves the input's grid. Operand sizes are for the
+/// caller. Null, or what is wrong.
+FILIGREE_INLINE const char* readConvParams(const Step& step, int extra, ConvParams* p, bool borders = true) {
   const int64_t limit = int64_t{1} << 24;
   const int64_t* w = step.words;
   p->groups = w[0], p->channels_in = w[1], p->channels_out = w[2];
@@ -116,9 +117,9 @@ FILIGREE_INLINE const char* readConvParams(const Step& step, int extra, ConvPara
   if (!conv_detail::samePositions(in, out)) return "input and output deal the lanes differently";
   if (in.TH != p->stride[1] * out.TH || in.TW != p->stride[2] * out.TW)
     return "input tiles are not stride times output's";
-  if (!conv_detail::within(*p, 0, out.D, in.front, in.D, in.back) ||
-      !conv_detail::within(*p, 1, out.TH, in.top, in.TH, in.bottom) ||
-      !conv_detail::within(*p, 2, out.TW, in.left, in.TW, in.right)) {
+  if (borders && (!conv_detail::within(*p, 0, out.D, in.front, in.D, in.back) ||
+                  !conv_detail::within(*p, 1, out.TH, in.top, in.TH, in.bottom) ||
+                  !conv_detail::within(*p, 2, out.TW, in.left, in.TW, in.right))) {
     return "the input map's borders are too narrow";
   }
   if (p->in_channel + p->channels_in > in.C || p->out_channel + p->channels_out > out.C)

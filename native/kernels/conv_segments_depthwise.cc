@@ -1,148 +1,84 @@
 // Depthwise convolutions over segment maps, float32: every output channel has one input channel, and its taps are other
-// tiles. Each step along the channels works on a few neighbouring tiles of a row, whose windows share input lines.
+// tiles.
+//
+// Where the input has no borders, a few channels of a whole plane at a time are copied with borders to scratch memory:
+// for small maps, whose borders are larger than they, so that borders never leave the first-level cache.
 //
 // The packing: for each output channel its bias and its weights [tap].
+#include "kernels/border_lines.h"
 #include "kernels/conv_params.h"
-#include "kernels/segments_lanes.h"
-#include "simd/line.h"
+#include "kernels/depthwise_block.h"
 
 namespace filigree {
 namespace FILIGREE_ISA {
 namespace {
 
-/// Neighbouring tiles of a row that are computed together.
-constexpr int64_t kRun = 4;
 /// Output channels of a unit when threads share out channels, and lines that are still in cache when activated.
 constexpr int64_t kChannelBlock = 16;
-constexpr int64_t kActivationBlock = 64;
+constexpr int64_t kActivationBlock = 32;
+/// Scratch for the channels of a plane that are copied together, which makes their number between these.
+constexpr int64_t kPlaneBytes = 40 << 10;
+constexpr int64_t kMostPlaneChannels = 16;
+
+constexpr int kExtra = 1;  // borders
 
 struct Depthwise {
   ConvParams p;
   int64_t multiplier;
   const float *x, *packing, *residual;
   float* y;
-  Clamp clamp;
-  /// Floats between taps along depth and height, and between neighbouring tiles of the input.
-  int64_t stepD, stepH, tile;
+  DepthwiseKernels kernels;
+  /// Everything that blocks share.
+  DepthwiseBlock block;
 };
 
-/// One run of tiles for output channels [begin, end): pointers to the first tile's channel 0.
-struct Run {
-  const float* x;
-  float* y;
-  const float* residual;
-  int64_t begin, end;
+/// A tile of a plane with borders: where its lines come from.
+struct PlaneTile {
+  /// Floats from the beginning of the map.
+  int64_t source;
+  bool whole;
+  Gather gather;
 };
 
-/// Vectors of a line in one pass over the taps.
-constexpr int kPass = kLineVectors > 2 ? 2 : kLineVectors;
+/// Tiles that windows of a plane read, borders included.
+struct Plane {
+  int64_t rows, columns;
+  /// Channels that are copied together.
+  int64_t channels;
 
-/// K taps along the width with stride S for T tiles and N neighbouring channels at a time, starting from m. The lines
-/// of one tile are read N at a time because tiles of 64 channels or a multiple all map to the same cache sets: reading
-/// one line of each in turn made them evict each other (2 to 3 times slower).
-template <int K, int S, int T, int N>
-FILIGREE_INLINE void depthwiseLines(const Depthwise& d, const Run& run, int64_t m, const float* x0, int v) {
-  constexpr int P = N * kPass;
-  const int64_t stride = d.p.taps() + 1;
-  const float* w = d.packing + m * stride;
-  F32 acc[P][T];
-  FILIGREE_UNROLL
-  for (int i = 0; i < P; i++) {
-    FILIGREE_UNROLL
-    for (int t = 0; t < T; t++) acc[i][t] = set1(w[i / kPass * stride]);
+  FILIGREE_INLINE_MEMBER int64_t tiles() const { return rows * columns; }
+  /// Bytes of the table of tiles, before the lines in scratch.
+  FILIGREE_INLINE_MEMBER int64_t tableBytes() const {
+    return ceilDivide(tiles() * static_cast<int64_t>(sizeof(PlaneTile)), kLine * 4) * kLine * 4;
   }
-  w++;
-  for (int64_t kd = 0; kd < d.p.kernel[0]; kd++) {
-    for (int64_t kh = 0; kh < d.p.kernel[1]; kh++, w += K) {
-      const float* const x = x0 + kd * d.stepD + kh * d.stepH;
-      F32 weights[N][K];
-      FILIGREE_UNROLL
-      for (int n = 0; n < N; n++) {
-        FILIGREE_UNROLL
-        for (int k = 0; k < K; k++) weights[n][k] = set1(w[n * stride + k]);
-      }
-      FILIGREE_UNROLL
-      for (int column = 0; column < (T - 1) * S + K; column++) {
-        FILIGREE_UNROLL
-        for (int i = 0; i < P; i++) {
-          const F32 line = load(x + column * d.tile + i / kPass * kLine + i % kPass * kLanes);
-          FILIGREE_UNROLL
-          for (int t = 0; t < T; t++) {
-            const int k = column - t * S;
-            if (k >= 0 && k < K) acc[i][t] = fma(line, weights[i / kPass][k], acc[i][t]);
-          }
-        }
-      }
-    }
-  }
-  const int64_t yTile = d.p.out.C * kLine, residualTile = d.p.res.C * kLine;
-  FILIGREE_UNROLL
-  for (int t = 0; t < T; t++) {
-    FILIGREE_UNROLL
-    for (int i = 0; i < P; i++) {
-      const int64_t at = (m + i / kPass) * kLine + i % kPass * kLanes + v;
-      if (run.residual) acc[i][t] += load(run.residual + t * residualTile + at);
-      store(run.y + t * yTile + at, apply(acc[i][t], d.clamp));
-    }
-  }
-}
-
-/// Channels at a time of windows K wide: accumulators and weights fill the registers.
-constexpr int channelsAtATime(int k) { return kRegisters < 32 ? 1 : k == 3 ? 4 : 2; }
-
-template <int K, int S, int T>
-__attribute__((noinline)) void depthwiseRun(const Depthwise& d, const Run& run) {
-  constexpr int N = channelsAtATime(K);
-  int64_t m = run.begin;
-  for (; d.multiplier == 1 && m + N <= run.end; m += N) {
-    for (int v = 0; v < kLine; v += kPass * kLanes) depthwiseLines<K, S, T, N>(d, run, m, run.x + m * kLine + v, v);
-  }
-  for (; m < run.end; m++) {
-    const float* const x = run.x + m / d.multiplier * kLine;
-    for (int v = 0; v < kLine; v += kPass * kLanes) depthwiseLines<K, S, T, 1>(d, run, m, x + v, v);
-  }
-}
-
-/// Any window, one tile.
-__attribute__((noinline)) void depthwiseTile(const Depthwise& d, const Run& run) {
-  const int64_t taps = d.p.taps(), step = d.p.dilation[2] * d.tile;
-  for (int64_t m = run.begin; m < run.end; m++) {
-    const float* w = d.packing + m * (taps + 1);
-    const float* const x = run.x + m / d.multiplier * kLine;
-    Line acc = setLine(*w++);
-    for (int64_t kd = 0; kd < d.p.kernel[0]; kd++) {
-      for (int64_t kh = 0; kh < d.p.kernel[1]; kh++) {
-        const float* at = x + kd * d.stepD + kh * d.stepH;
-        for (int64_t kw = 0; kw < d.p.kernel[2]; kw++, at += step) acc = fma(loadLine(at), setLine(*w++), acc);
-      }
-    }
-    for (int v = 0; v < kLineVectors; v++) {
-      if (run.residual) acc.v[v] += load(run.residual + m * kLine + v * kLanes);
-      store(run.y + m * kLine + v * kLanes, apply(acc.v[v], d.clamp));
-    }
-  }
-}
-
-typedef void (*RunKernel)(const Depthwise&, const Run&);
-
-/// Kernels for 4, 2 and 1 tiles; null where the window has none of its own.
-struct Kernels {
-  RunKernel four, two, one;
+  FILIGREE_INLINE_MEMBER int64_t bytes() const { return tableBytes() + tiles() * channels * kLine * 4; }
 };
 
-template <int K, int S>
-FILIGREE_INLINE Kernels kernelsOf() {
-  return {depthwiseRun<K, S, 4>, depthwiseRun<K, S, 2>, depthwiseRun<K, S, 1>};
+constexpr int64_t kMostPlaneTiles = 1 << 22;
+
+FILIGREE_INLINE Plane planeOf(const ConvParams& p) {
+  Plane plane;
+  plane.rows = (p.out.TH - 1) * p.stride[1] + (p.kernel[1] - 1) * p.dilation[1] + 1;
+  plane.columns = (p.out.TW - 1) * p.stride[2] + (p.kernel[2] - 1) * p.dilation[2] + 1;
+  const int64_t tiles = most(1, least(plane.tiles(), kMostPlaneTiles));
+  plane.channels = most(1, least(kPlaneBytes / (tiles * kLine * 4), kMostPlaneChannels));
+  return plane;
 }
 
-FILIGREE_INLINE Kernels chooseKernels(const ConvParams& p) {
-  const int64_t k = p.kernel[2], s = p.stride[2];
-  if (p.dilation[2] == 1 && k == 3 && s == 1) return kernelsOf<3, 1>();
-  if (p.dilation[2] == 1 && k == 3 && s == 2) return kernelsOf<3, 2>();
-  if (p.dilation[2] == 1 && k == 5 && s == 1) return kernelsOf<5, 1>();
-  if (p.dilation[2] == 1 && k == 5 && s == 2) return kernelsOf<5, 2>();
-  if (p.dilation[2] == 1 && k == 7 && s == 1) return kernelsOf<7, 1>();
-  return {nullptr, nullptr, depthwiseTile};
+FILIGREE_INLINE bool square(const ConvParams& p, int64_t k, int64_t stride) {
+  return p.kernel[1] == k && p.kernel[2] == k && p.stride[1] == stride && p.stride[2] == stride && p.dilation[1] == 1;
+}
+
+FILIGREE_INLINE DepthwiseKernels chooseKernels(const ConvParams& p) {
+  if (p.kernel[0] != 1 || p.dilation[2] != 1) return anyKernels();
+  if (square(p, 3, 1)) return squareKernels<3, 1>();
+  if (square(p, 3, 2)) return squareKernels<3, 2>();
+  if (square(p, 5, 1)) return squareKernels<5, 1>();
+  if (square(p, 5, 2)) return squareKernels<5, 2>();
+  if (square(p, 7, 1)) return rowKernels<7, 7, 1>();
+  if (p.kernel[1] == 1 && p.kernel[2] == 3 && p.stride[2] == 1) return rowKernels<1, 3, 1>();
+  if (p.kernel[1] == 1 && p.kernel[2] == 5 && p.stride[2] == 1) return rowKernels<1, 5, 1>();
+  return anyKernels();
 }
 
 const char* readPacking(const Step& step, int64_t* channels, int64_t* taps) {
@@ -184,12 +120,33 @@ void runPacking(const Step& step, Range* range) {
   }
 }
 
-FILIGREE_INLINE int64_t runsInRow(const ConvParams& p) { return ceilDivide(p.out.TW, kRun); }
+/// Pieces of `n` tiles, none larger than `most`; their sizes differ by one at most.
+FILIGREE_INLINE int64_t pieces(int64_t n, int64_t most) { return ceilDivide(n, most); }
+FILIGREE_INLINE int64_t pieceBegin(int64_t n, int64_t most, int64_t i) { return n * i / pieces(n, most); }
+
+FILIGREE_INLINE int64_t planes(const ConvParams& p) { return p.out.groups() * p.out.D; }
+
+/// Blocks of tiles, plane by plane.
+FILIGREE_INLINE int64_t blocksOf(const ConvParams& p, int64_t rows) {
+  return planes(p) * pieces(p.out.TH, rows) * pieces(p.out.TW, kBlockColumns);
+}
+
+const char* readDepthwiseParams(const Step& step, ConvParams* p, bool* borders) {
+  const int64_t given = intParam(step, kConvScalars);
+  if (given < 0 || given > 1) return "conv.segments.depthwise: borders is 0 or 1";
+  *borders = given == 1;
+  if (const char* problem = readConvParams(step, kExtra, p, !*borders)) return problem;
+  if (p->groups != p->channels_in) return "conv.segments.depthwise: every input channel is a group";
+  if (*borders && (p->kernel[0] != 1 || p->pad[0] != 0 || (p->out.D > 0 && (p->out.D - 1) * p->stride[0] >= p->in.D))) {
+    return "conv.segments.depthwise: borders along the depth are in the map";
+  }
+  return nullptr;
+}
 
 const char* checkDepthwise(const Step& step, Work* work) {
   ConvParams p;
-  if (const char* problem = readConvParams(step, 0, &p)) return problem;
-  if (p.groups != p.channels_in) return "conv.segments.depthwise: every input channel is a group";
+  bool borders;
+  if (const char* problem = readDepthwiseParams(step, &p, &borders)) return problem;
   if (!holdsSegments(step, 0, p.in, 4)) return "conv.segments.depthwise: the input is too small";
   if (!holds(step, 1, product(p.channels_out, p.taps() + 1), 4)) {
     return "conv.segments.depthwise: the packing is too small";
@@ -198,71 +155,171 @@ const char* checkDepthwise(const Step& step, Work* work) {
     return "conv.segments.depthwise: the residual is too small";
   }
   if (!holdsSegments(step, 3, p.out, 4)) return "conv.segments.depthwise: the output is too small";
-  work->units =
-      p.split ? ceilDivide(p.channels_out, kChannelBlock) : p.out.groups() * p.out.D * p.out.TH * runsInRow(p);
-  if (p.tiles() == 0 || p.channels_out == 0) work->units = 0;
   const double lines = static_cast<double>(p.tiles()) * static_cast<double>(p.channels_out);
-  work->cost = lines * (4 + static_cast<double>(p.taps()) * (kLine / kLanes) * 0.2);
+  work->cost = lines * (2 + static_cast<double>(p.taps()) * (kLine / kLanes) * 0.15);
+  if (p.tiles() == 0 || p.channels_out == 0) {
+    work->units = 0;
+  } else if (borders) {
+    const Plane plane = planeOf(p);
+    if (plane.rows > kMostPlaneTiles || plane.tiles() > kMostPlaneTiles) {
+      return "conv.segments.depthwise: the plane is too large";
+    }
+    work->units = planes(p) * ceilDivide(p.channels_in, plane.channels);
+    work->scratch = static_cast<size_t>(plane.bytes());
+  } else {
+    work->units = p.split ? ceilDivide(p.channels_out, kChannelBlock) : blocksOf(p, chooseKernels(p).rows);
+  }
   return nullptr;
 }
 
 FILIGREE_INLINE Depthwise readDepthwise(const Step& step) {
   Depthwise d;
-  readConvParams(step, 0, &d.p);
+  bool borders;
+  readDepthwiseParams(step, &d.p, &borders);
   const ConvParams& p = d.p;
   d.multiplier = p.channels_out / p.channels_in;
   d.x = input<float>(step, 0);
   d.packing = input<float>(step, 1);
   d.residual = p.residual ? input<float>(step, 2) : nullptr;
   d.y = output<float>(step, 3);
-  d.clamp = clampOf(p.activation, p.alpha, p.beta);
-  d.tile = p.in.C * kLine;
-  d.stepH = p.dilation[1] * p.in.gridX() * d.tile;
-  d.stepD = p.dilation[0] * p.in.gridY() * p.in.gridX() * d.tile;
+  d.kernels = chooseKernels(p);
+  DepthwiseBlock& b = d.block;
+  b = {};
+  b.xTile = p.in.C * kLine * 4;
+  b.xRow = p.in.gridX() * b.xTile;
+  b.step[0] = p.dilation[0] * p.in.gridY() * b.xRow;
+  b.yTile = p.out.C * kLine * 4;
+  b.yRow = p.out.gridX() * b.yTile;
+  b.residualTile = p.res.C * kLine * 4;
+  b.residualRow = p.res.gridX() * b.residualTile;
+  b.clamp = clampOf(p.activation, p.alpha, p.beta);
+  for (int axis = 0; axis < 3; axis++) b.taps[axis] = p.kernel[axis];
   return d;
 }
 
-/// Tiles [tx, tx + count) of a row, count <= kRun, for output channels [begin, end).
-FILIGREE_INLINE void computeRun(const Depthwise& d, const Kernels& kernels, TileAt at, int64_t count, int64_t begin,
-                                int64_t end) {
+/// Distances of any window, from those between tiles.
+FILIGREE_INLINE void spaceTaps(const ConvParams& p, DepthwiseBlock* b) {
+  b->step[1] = p.dilation[1] * b->xRow;
+  b->step[2] = p.dilation[2] * b->xTile;
+  b->stride = p.stride[2] * b->xTile;
+}
+
+/// Output channels [begin, end) of a block of rows x columns tiles, whose x is that of channel `begin`.
+void runBlock(const Depthwise& d, DepthwiseBlock b, TileAt at, int64_t rows, int64_t columns, int64_t begin,
+              int64_t end) {
   const ConvParams& p = d.p;
-  const int64_t last = at.tx + count;
-  while (at.tx < last) {
-    const int64_t left = last - at.tx;
-    const int64_t tiles = kernels.four && left >= 4 ? 4 : kernels.two && left >= 2 ? 2 : 1;
-    const RunKernel kernel = tiles == 4 ? kernels.four : tiles == 2 ? kernels.two : kernels.one;
-    const int64_t out = p.out.tile(at.group, at.z, at.ty, at.tx), res = p.res.tile(at.group, at.z, at.ty, at.tx);
-    Run run;
-    run.x = d.x + (tapTile(p, at, 0, 0, 0) * p.in.C + p.in_channel) * kLine;
-    run.y = d.y + (out * p.out.C + p.out_channel) * kLine;
-    run.residual = d.residual ? d.residual + (res * p.res.C + p.res_channel) * kLine : nullptr;
-    for (int64_t m = begin; m < end; m += kActivationBlock) {
-      run.begin = m;
-      run.end = least(m + kActivationBlock, end);
-      kernel(d, run);
-      for (int64_t t = 0; !d.clamp.all && t < tiles; t++) {
-        float* const lines = run.y + (t * p.out.C + m) * kLine;
-        applyRow(lines, (run.end - m) * kLine, p.activation, p.alpha, p.beta);
-      }
+  const DepthwiseKernel kernel = d.kernels.of[rows - 1][columns - 1];
+  const int64_t y = (p.out.tile(at.group, at.z, at.ty, at.tx) * p.out.C + p.out_channel) * kLine;
+  const int64_t residual = (p.res.tile(at.group, at.z, at.ty, at.tx) * p.res.C + p.res_channel) * kLine;
+  // With several output channels an input channel, its line is read again by each of them.
+  const int64_t step = d.multiplier > 1 ? 1 : kActivationBlock;
+  const char* const x = b.x;
+  b.xChannel = d.multiplier > 1 ? 0 : kLine * 4;
+  for (int64_t m = begin; m < end; m += step) {
+    b.x = x + (m / d.multiplier - begin / d.multiplier) * kLine * 4;
+    b.channels = least(step, end - m);
+    b.weights = d.packing + m * (p.taps() + 1);
+    b.y = reinterpret_cast<char*>(d.y + y + m * kLine);
+    b.residual = d.residual ? reinterpret_cast<const char*>(d.residual + residual + m * kLine) : nullptr;
+    kernel(b);
+    for (int64_t t = 0; !b.clamp.all && t < rows * columns; t++) {
+      float* const lines = reinterpret_cast<float*>(b.y + t / columns * b.yRow + t % columns * b.yTile);
+      applyRow(lines, b.channels * kLine, p.activation, p.alpha, p.beta);
     }
-    at.tx += tiles;
+  }
+}
+
+/// Blocks over maps with borders.
+void runBlocks(const Depthwise& d, const Range& range) {
+  const ConvParams& p = d.p;
+  const int64_t rows = pieces(p.out.TH, d.kernels.rows), columns = pieces(p.out.TW, kBlockColumns);
+  const int64_t begin = p.split ? range.begin * kChannelBlock : 0;
+  const int64_t end = p.split ? least(range.end * kChannelBlock, p.channels_out) : p.channels_out;
+  const int64_t last = p.split ? planes(p) * rows * columns : range.end;
+  DepthwiseBlock b = d.block;
+  spaceTaps(p, &b);
+  for (int64_t unit = p.split ? 0 : range.begin; unit < last; unit++) {
+    const int64_t plane = unit / (rows * columns), row = unit / columns % rows, column = unit % columns;
+    const TileAt at = {plane / p.out.D, plane % p.out.D, pieceBegin(p.out.TH, d.kernels.rows, row),
+                       pieceBegin(p.out.TW, kBlockColumns, column)};
+    const int64_t input = tapTile(p, at, 0, 0, 0) * p.in.C + p.in_channel + begin / d.multiplier;
+    b.x = reinterpret_cast<const char*>(d.x + input * kLine);
+    runBlock(d, b, at, pieceBegin(p.out.TH, d.kernels.rows, row + 1) - at.ty,
+             pieceBegin(p.out.TW, kBlockColumns, column + 1) - at.tx, begin, end);
+  }
+}
+
+void locatePlane(const ConvParams& p, const Plane& plane, int64_t group, int64_t z, PlaneTile* to) {
+  for (int64_t row = 0; row < plane.rows; row++) {
+    const int64_t ty = row - p.pad[1];
+    const Split y = split(ty, p.in.TH);
+    for (int64_t column = 0; column < plane.columns; column++, to++) {
+      const int64_t tx = column - p.pad[2];
+      const Split x = split(tx, p.in.TW);
+      to->source = (p.in.tile(group, z, y.tile, x.tile) * p.in.C + p.in_channel) * kLine;
+      to->whole = y.segment == 0 && x.segment == 0 && fullTile(p.in, group, ty, tx);
+      if (!to->whole) to->gather = gatherOf(p.in, group, z, y, x);
+    }
+  }
+}
+
+/// Copies lines of a plane to `to`, [tile][plane.channels], with borders of zeros.
+void copyPlane(const Plane& plane, const PlaneTile* tiles, const float* x, int64_t channels, float* to) {
+  int32_t* target = reinterpret_cast<int32_t*>(to);
+  for (int64_t i = 0; i < plane.tiles(); i++, target += plane.channels * kLine) {
+    const PlaneTile& tile = tiles[i];
+    const int32_t* const from = reinterpret_cast<const int32_t*>(x + tile.source);
+    if (tile.whole) {
+      copyLines(target, from, channels);
+    } else if (tile.gather.inside == 0) {
+      fillLines(target, channels, 0);
+    } else {
+      permuteLines(target, from, channels, tile.gather, 0);
+    }
+  }
+}
+
+/// Some channels of a plane, which are at `plane` with borders.
+void runPlane(const Depthwise& d, const Plane& plane, const float* x, TileAt at, int64_t channel, int64_t channels) {
+  const ConvParams& p = d.p;
+  const int64_t rows = pieces(p.out.TH, d.kernels.rows), columns = pieces(p.out.TW, kBlockColumns);
+  DepthwiseBlock b = d.block;
+  b.xTile = plane.channels * kLine * 4;
+  b.xRow = plane.columns * b.xTile;
+  spaceTaps(p, &b);
+  for (int64_t row = 0; row < rows; row++) {
+    for (int64_t column = 0; column < columns; column++) {
+      at.ty = pieceBegin(p.out.TH, d.kernels.rows, row);
+      at.tx = pieceBegin(p.out.TW, kBlockColumns, column);
+      b.x = reinterpret_cast<const char*>(x) + at.ty * p.stride[1] * b.xRow + at.tx * p.stride[2] * b.xTile;
+      runBlock(d, b, at, pieceBegin(p.out.TH, d.kernels.rows, row + 1) - at.ty,
+               pieceBegin(p.out.TW, kBlockColumns, column + 1) - at.tx, channel * d.multiplier,
+               (channel + channels) * d.multiplier);
+    }
+  }
+}
+
+/// Planes of maps without borders.
+void runPlanes(const Depthwise& d, const Range& range) {
+  const ConvParams& p = d.p;
+  const Plane plane = planeOf(p);
+  const int64_t parts = ceilDivide(p.channels_in, plane.channels);
+  PlaneTile* const tiles = reinterpret_cast<PlaneTile*>(range.scratch);
+  float* const lines = reinterpret_cast<float*>(range.scratch + plane.tableBytes());
+  for (int64_t unit = range.begin; unit < range.end; unit++) {
+    const int64_t index = unit / parts, channel = unit % parts * plane.channels;
+    const int64_t channels = least(plane.channels, p.channels_in - channel);
+    const TileAt at = {index / p.out.D, index % p.out.D, 0, 0};
+    if (unit == range.begin || unit % parts == 0) locatePlane(p, plane, at.group, at.z * p.stride[0], tiles);
+    copyPlane(plane, tiles, d.x + channel * kLine, channels, lines);
+    runPlane(d, plane, lines, at, channel, channels);
   }
 }
 
 void runDepthwise(const Step& step, Range* range) {
   const Depthwise d = readDepthwise(step);
-  const ConvParams& p = d.p;
-  const Kernels kernels = chooseKernels(p);
-  const int64_t runs = runsInRow(p);
-  const int64_t begin = p.split ? range->begin * kChannelBlock : 0;
-  const int64_t end = p.split ? least(range->end * kChannelBlock, p.channels_out) : p.channels_out;
-  const int64_t first = p.split ? 0 : range->begin;
-  const int64_t last = p.split ? p.out.groups() * p.out.D * p.out.TH * runs : range->end;
-  for (int64_t unit = first; unit < last; unit++) {
-    TileAt at = tileAt(p.out, unit / runs * p.out.TW);
-    at.tx = unit % runs * kRun;
-    computeRun(d, kernels, at, least(kRun, p.out.TW - at.tx), begin, end);
-  }
+  if (intParam(step, kConvScalars) == 0) return runBlocks(d, *range);
+  runPlanes(d, *range);
 }
 
 }  // namespace
@@ -276,11 +333,12 @@ FILIGREE_KERNEL(packConvSegmentsDepthwise) = {"pack.conv.segments.depthwise.f32"
                                               packedBytes,
                                               nullptr,
                                               false};
+// Where `borders` is 1 the kernel makes the borders itself, along height and width, and `split` has no meaning.
 // Groups are the input channels; output channel m reads input channel m * channels_in / channels_out. `y` may be
 // `residual`.
 FILIGREE_KERNEL(convSegmentsDepthwise) = {"conv.segments.depthwise.f32",
                                           "r:x r:packing r:residual? w:y",
-                                          FILIGREE_CONV_SCALARS " " FILIGREE_CONV_LISTS,
+                                          FILIGREE_CONV_SCALARS " i:borders " FILIGREE_CONV_LISTS,
                                           checkDepthwise,
                                           runDepthwise,
                                           nullptr,

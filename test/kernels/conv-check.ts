@@ -1,5 +1,6 @@
 /** Runs float convolutions over segment maps against plain loops. */
 
+import { SegmentLayout } from '../../lib/ir/segments.ts';
 import { pack, random, run } from './harness.ts';
 import { difference } from './segment-maps.ts';
 import { convolve, eachLane, fromSegments, toSegments } from './segments.ts';
@@ -12,6 +13,8 @@ export interface ConvOptions {
   /** The residual: none, a map of its own, or the output. */
   readonly residual: 'none' | 'apart' | 'alias';
   readonly activation: number;
+  /** Depthwise: the map's borders are left out, 1, or there, 0. */
+  readonly borders?: 0 | 1;
 }
 
 export const convOptions: readonly ConvOptions[] = [
@@ -44,7 +47,9 @@ export function checkConv(
   const bias = random(m, 7);
   const x = { dims: [k.n, c, ...k.size], data: random(k.n * c * k.size[0] * k.size[1] * k.size[2], 3) } as const;
   const add = { dims: [k.n, m, ...out], data: random(k.n * m * out[0] * out[1] * out[2], 9) } as const;
-  const [input, output] = windowLayouts(k, c + 2, m + 3);
+  const [bordered, output] = windowLayouts(k, c + 2, m + 3);
+  const { axis, size, lanes, tileRows, tileColumns } = bordered;
+  const input = o.borders === 1 ? new SegmentLayout(axis, size, lanes, tileRows, tileColumns) : bordered;
   const sums = once([k, groups, c, m], () => convolve(x, weights, bias, m, out, { ...k, groups }));
   const wanted = sums.map((sum, i) => activate[o.activation]!(sum + (o.residual === 'none' ? 0 : add.data[i]!)));
   const lines = toSegments(x, input, 0, 1, new Float32Array(input.tiles * (c + 2) * 16).fill(Number.NaN));
@@ -72,6 +77,7 @@ export function checkConv(
     beta,
     split: o.split,
     tile_block: o.parts === 2 ? 3 : 0,
+    ...(o.borders === undefined ? {} : { borders: o.borders }),
     in: input,
     out: output,
     res: o.residual === 'apart' ? apart : o.residual === 'alias' ? output : [],

@@ -18,6 +18,17 @@ const cases: readonly WindowCase[] = [
   { ...wide, kernel: [1, 3, 3], stride: [1, 1, 2], pad: [0, 1, 1] },
   { ...wide, kernel: [1, 5, 5], stride: [1, 1, 1], pad: [0, 2, 2] },
   { ...wide, kernel: [1, 5, 5], stride: [1, 2, 2], pad: [0, 2, 2] },
+  { ...wide, n: 3, kernel: [1, 3, 3], stride: [1, 2, 2], pad: [0, 1, 1] },
+  { ...wide, size: [3, 4, 9], kernel: [1, 3, 3], stride: [2, 1, 1], pad: [0, 1, 1] },
+  { ...wide, size: [1, 7, 7], lanes: { images: 1, y: 7, x: 2 }, kernel: [1, 5, 5], stride: [1, 1, 1], pad: [0, 2, 2] },
+  {
+    ...wide,
+    size: [1, 1, 90],
+    lanes: { images: 1, y: 1, x: 16 },
+    kernel: [1, 1, 3],
+    stride: [1, 1, 1],
+    pad: [0, 0, 1],
+  },
   { ...wide, kernel: [1, 7, 7], stride: [1, 1, 1], pad: [0, 3, 3] },
 ];
 
@@ -25,8 +36,12 @@ describe.each(isas)('depthwise convolution on %s', (isa) => {
   for (const k of cases) {
     it(describeCase(k), () => {
       for (const [c, m] of channelCases) {
-        for (const o of convOptions) {
-          expect(checkConv(isa, kernel, k, [c, c, m], o), `channels ${c}, ${m}, ${JSON.stringify(o)}`).toBeUndefined();
+        for (const options of convOptions) {
+          for (const borders of [0, 1] as const) {
+            if (borders === 1 && k.kernel[0] > 1) continue;
+            const o = { ...options, borders };
+            expect(checkConv(isa, kernel, k, [c, c, m], o), `${c} to ${m}, ${JSON.stringify(o)}`).toBeUndefined();
+          }
         }
       }
     });
