@@ -39,10 +39,10 @@ FILIGREE_INLINE F32 apply(F32 x, int64_t kind, float alpha, float beta) {
     case kActivationSilu:
       return x * sigmoid(x * alpha);
     case kActivationGelu:
-      return x * 0.5f * (erf(x * 0.70710678118654752f) + 1.0f);
+      return x * 0.5f * (erfQuotient(x * 0.70710678118654752f) + 1.0f);
     case kActivationGeluTanh: {
       const F32 inner = x * 0.79788456080286536f * fma(x * x, set1(0.044715f), set1(1.0f));
-      return x * 0.5f * (tanh(inner) + 1.0f);
+      return x * 0.5f * (tanhQuotient(inner) + 1.0f);
     }
     case kActivationHardSwish:
       return x * (min(set1(6.0f), max(zero(), x + 3.0f)) * (1.0f / 6.0f));

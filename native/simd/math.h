@@ -116,6 +116,34 @@ FILIGREE_INLINE F32 erf(F32 x) {
   return copySign(select(a < set1(0.93f), small, large), x);
 }
 
+/// c0 + c1 * x + ... by Horner's rule.
+template <int N>
+FILIGREE_INLINE F32 polynomial(F32 x, const float (&c)[N]) {
+  F32 p = set1(c[N - 1]);
+  for (int i = N - 2; i >= 0; i--) p = fma(p, x, set1(c[i]));
+  return p;
+}
+
+/// Error function as a quotient of polynomials (minimax over [0, 3.95]): 6 ulp in half the time of erf. At the bound it
+/// is exactly 1, with or without fused multiply-add.
+FILIGREE_INLINE F32 erfQuotient(F32 x) {
+  const F32 c = min(set1(3.951504f), max(set1(-3.951504f), x));
+  const F32 s = c * c;
+  const F32 p =
+      polynomial(s, {1.1283791065f, 0.1915509850f, 0.05287551135f, 3.808182199e-3f, 2.846868301e-4f, 2.025886488e-6f});
+  const F32 q = polynomial(s, {1.0f, 0.5030903220f, 0.1145598814f, 0.01505513489f, 1.170728123e-3f, 3.783152715e-5f});
+  return c * p / q;
+}
+
+/// tanh as a quotient of polynomials (minimax over [0, 9.02]): 5 ulp in half the time of tanh; exactly 1 at the bound.
+FILIGREE_INLINE F32 tanhQuotient(F32 x) {
+  const F32 c = min(set1(9.01156f), max(set1(-9.01156f), x));
+  const F32 s = c * c;
+  const F32 p = polynomial(s, {1.0f, 0.1337971985f, 3.494035918e-3f, 2.058350037e-5f, 1.331909161e-8f});
+  const F32 q = polynomial(s, {1.0f, 0.4671303332f, 0.02587107942f, 3.283095048e-4f, 7.762029099e-7f});
+  return c * p / q;
+}
+
 }  // namespace
 }  // namespace FILIGREE_ISA
 }  // namespace filigree
