@@ -1,8 +1,6 @@
-import { resolve } from 'node:path';
-import { NativeLoadError } from '../errors.ts';
 import type { NumericStorage } from '../ir/dtype.ts';
-import { packageRequire, packageRoot } from '../package.ts';
 import type { KernelSignature } from '../plan/kernel.ts';
+import { loadAddon } from './addon-file.ts';
 
 /** What the processor offers and what this process may use. Sizes in bytes, 0 when unknown. */
 export interface Hardware {
@@ -146,25 +144,10 @@ export interface NativeAddon {
   alignedBuffer(bytes: number): ArrayBuffer;
 }
 
-function load(): NativeAddon {
-  const override = process.env.FILIGREE_ADDON;
-  try {
-    if (override) return packageRequire(resolve(override)) as NativeAddon;
-    const bindings = packageRequire('bindings') as (options: { bindings: string; module_root: string }) => NativeAddon;
-    return bindings({ bindings: 'filigree', module_root: packageRoot });
-  } catch (cause) {
-    throw new NativeLoadError(
-      `no native addon for ${process.platform}-${process.arch} could be loaded; build it with "npm run build:native"`,
-      { platform: process.platform, arch: process.arch, override: override ?? null },
-      { cause },
-    );
-  }
-}
-
 let addon: NativeAddon | undefined;
 
 /** The native addon, loaded at the first use. Throws {@link NativeLoadError} when none fits. */
 export function native(): NativeAddon {
-  addon ??= load();
+  addon ??= loadAddon() as NativeAddon;
   return addon;
 }

@@ -61,7 +61,8 @@ struct Pool::Worker {
 
 void Gang::publish(uint64_t count) {
   const uint64_t sequence = (section_.load(std::memory_order_relaxed) >> kCountBits) + 1;
-  section_.store(sequence << kCountBits | count, std::memory_order_seq_cst);
+  // An exchange, not a store: emulators of weakly ordered processors let the load below pass a store.
+  section_.exchange(sequence << kCountBits | count, std::memory_order_seq_cst);
   if (sleepers_.load(std::memory_order_seq_cst) == 0) return;
   bell_.fetch_add(1, std::memory_order_seq_cst);
   bell_.notify_all();
