@@ -103,7 +103,7 @@ export function windowLayouts(ctx: LowerContext, window: Window, asRows = false)
 }
 
 /** True where borders are read or positions outside the image lie among the lanes that taps read. */
-function readsBorders(window: Window): boolean {
+export function readsBorders(window: Window): boolean {
   return sizeOf(window.kernel) > 1 || window.pads.some((pad) => pad !== 0);
 }
 
@@ -165,10 +165,9 @@ export function interiorTiles(layout: SegmentLayout): number {
   return Math.ceil(layout.size.n / layout.lanes.images) * layout.size.d * layout.tileRows * layout.tileColumns;
 }
 
-/** Threads share out tiles while there are many, and rows where the weights are what has to be read. */
-function chooseSplit(ctx: LowerContext, kind: KernelKind, tiles: number, weights: number): number {
+/** Threads share out tiles while there are many, and rows where the packed weights are what has to be read. */
+export function chooseSplit(ctx: LowerContext, tiles: number, bytes: number): number {
   if (ctx.threads === 1) return 0;
-  const bytes = kind === 'sparse' ? weights * ctx.density(1) * BYTES_PER_NONZERO : weights * 4;
   const few = tiles < 8 * ctx.threads;
   return few || (bytes > 1 << 19 && tiles < 64 * ctx.threads) ? 1 : 0;
 }
@@ -200,7 +199,8 @@ export function lowerConv(ctx: LowerContext, conv: NativeConv): string | undefin
   const { residual, y } = placeResult(ctx, layouts.output);
   const tiles = interiorTiles(layouts.output);
   const sparse = kind === 'sparse' || kind === 'packed';
-  const split = kind === 'depthwise' ? 0 : chooseSplit(ctx, kind, tiles, weights);
+  const bytes = weights * (kind === 'sparse' ? ctx.density(1) * BYTES_PER_NONZERO : 4);
+  const split = kind === 'depthwise' ? 0 : chooseSplit(ctx, tiles, bytes);
   const params = {
     ...windowParams(conv, layouts.input.size, layouts.output.size),
     ...(sparse ? { density: ctx.density(1) } : {}),

@@ -7,9 +7,11 @@ import { convAttributes, convolve, convProblem, convShape } from './conv.ts';
 import { doubles, numbersOf } from './elements.ts';
 import { activate, epilogueAttributes } from './epilogue.ts';
 import { bytes, expectType } from './integer-matmul.ts';
+import type { LowerContext } from './lower.ts';
 import { matmulProblem, matmulShape, multiply } from './matmul.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 import { dynamicScale, quantizer } from './quantize.ts';
+import { lowerQuantizedConv, lowerQuantizedLinear } from './quantized-lower.ts';
 import { mapWindow } from './window.ts';
 
 const { fround } = Math;
@@ -163,6 +165,12 @@ function inferDynamic(shape: (ctx: InferContext) => Dim[] | undefined) {
 
 const convWindow: OpDefinition['window'] = (ctx, dims) => mapWindow(convProblem(ctx, dims(0), dims(1)).window);
 
+function lowerConv(ctx: LowerContext): string | undefined {
+  const window = mapWindow(convProblem(ctx, ctx.dims(0), ctx.dims(1)).window);
+  if (!window) return `no kernel for ${ctx.dims(0).length - 2} spatial axes`;
+  return lowerQuantizedConv(ctx, quantizedOutput(ctx), window);
+}
+
 const common = { domain: 'filigree', since: [1], inputs: [3, 6], outputs: [1, 1] } as const;
 
 /**
@@ -190,6 +198,7 @@ export const quantizedFusedOps: readonly OpDefinition[] = [
     attributes: { ...convAttributes, ...quantizedAttributes },
     infer: inferQuantized(shapeOfConv),
     reference: quantizedReference(convSums),
+    lower: lowerConv,
     window: convWindow,
   }),
   defineOp({
@@ -198,6 +207,7 @@ export const quantizedFusedOps: readonly OpDefinition[] = [
     attributes: quantizedAttributes,
     infer: inferQuantized(shapeOfLinear),
     reference: quantizedReference(linearSums),
+    lower: (ctx) => lowerQuantizedLinear(ctx, quantizedOutput(ctx)),
   }),
   defineOp({
     ...common,

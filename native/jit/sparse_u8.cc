@@ -58,10 +58,23 @@ class ByteGenerator : public PieceGenerator {
   void scale(int rows) {
     const bool floats = spec_.output == kOutputFloat;
     if (spec_.residual) address(kOther, residualSlot(), floats ? piece_.first_row : piece_.first_row / 4);
+    const Zmm low = spare(2), high = spare(3);
+    if (spec_.middle_scale != 0) {
+      code_.broadcast(low, word(spec_.middle_low));
+      code_.broadcast(high, word(spec_.middle_high));
+    }
     for (int r = 0; r < rows; r++) {
       const Zmm v = sum(r);
       code_.toFloat(v, v);
       code_.mulWord(v, v, word(spec_.scale[piece_.first_row + r]));
+      if (spec_.middle_scale != 0) {
+        // A NaN becomes the lowest.
+        code_.max(v, v, low);
+        code_.min(v, v, high);
+        code_.toInt(v, v);
+        code_.toFloat(v, v);
+        if (spec_.middle_scale != 1.0f) code_.mulWord(v, v, word(spec_.middle_scale));
+      }
       if (spec_.residual && floats) code_.addVector(v, v, {kOther, r * kLine});
       if (spec_.residual && !floats) addByte(r);
     }

@@ -5,19 +5,22 @@
 
 /// Scalars of 8-bit kernels and packers after the shared ones. Of a row's integer sum s (bias included, zero points of
 /// input and weights taken off)
-///     v = s * scale[row] + (residual - residual_zero_point) * residual_scale, then the activation;
+///     v = s * scale[row], where middle_scale is not 0 rounded to nearest even, bounded by middle_low and middle_high
+///     and
+///         multiplied by middle_scale (bytes that are dequantized at once),
+///         + (residual - residual_zero_point) * residual_scale, then the activation;
 /// output 0 (float32 map) is v; 1 (unsigned bytes) and 2 (signed bytes) are v * output_scale rounded to nearest even,
 /// + output_zero_point, saturated. With output 0 the residual is a float32 map, added as it is; else it is bytes.
 /// The input's borders and idle lanes must hold input_zero_point where they count.
 #define FILIGREE_BYTE_SCALARS                                                      \
   "i:input_signed i:input_zero_point i:output i:output_zero_point f:output_scale " \
-  "i:residual_signed i:residual_zero_point f:residual_scale"
+  "i:residual_signed i:residual_zero_point f:residual_scale f:middle_scale f:middle_low f:middle_high"
 
 namespace filigree {
 namespace FILIGREE_ISA {
 namespace {
 
-constexpr int kByteScalars = 8;
+constexpr int kByteScalars = 11;
 
 struct ByteParams {
   bool input_signed;
@@ -28,6 +31,7 @@ struct ByteParams {
   bool residual_signed;
   int64_t residual_zero_point;
   float residual_scale;
+  float middle_scale, middle_low, middle_high;
 
   FILIGREE_INLINE_MEMBER int64_t outputSize() const { return output == jit::kOutputFloat ? 4 : 1; }
 };
@@ -47,6 +51,12 @@ FILIGREE_INLINE const char* readByteParams(const Step& step, int at, ByteParams*
   b->residual_signed = w[5] != 0;
   b->residual_zero_point = w[6];
   b->residual_scale = static_cast<float>(floatParam(step, at + 7));
+  b->middle_scale = static_cast<float>(floatParam(step, at + 8));
+  b->middle_low = static_cast<float>(floatParam(step, at + 9));
+  b->middle_high = static_cast<float>(floatParam(step, at + 10));
+  if (b->middle_scale != 0 && !(b->middle_low >= -255 && b->middle_low <= b->middle_high && b->middle_high <= 255)) {
+    return "the middle bounds are not those of bytes";
+  }
   if (b->output < jit::kOutputFloat || b->output > jit::kOutputSigned) return "output is 0, 1 or 2";
   if (!byteRange(b->input_zero_point, b->input_signed)) return "the input's zero point is not a byte";
   if (!byteRange(b->residual_zero_point, b->residual_signed)) return "the residual's zero point is not a byte";
@@ -76,6 +86,19 @@ FILIGREE_INLINE const char* readByteConv(const Step& step, int extra, ConvParams
   if (!holdsSegments(step, 3, p->out, size)) return "y is smaller than its map";
   if (p->residual && !holdsSegments(step, 2, p->res, size)) return "residual is smaller than its map";
   return nullptr;
+}
+
+/// What rounds v before the residual; nothing where scale is 0.
+struct Middle {
+  float scale, low, high;
+};
+
+FILIGREE_INLINE Middle middleOf(const ByteParams& b) { return {b.middle_scale, b.middle_low, b.middle_high}; }
+
+/// s * scale to v. A NaN gives the lowest where there is rounding.
+FILIGREE_INLINE F32 throughMiddle(F32 v, const Middle& m) {
+  if (m.scale == 0) return v;
+  return roundSmall(min(max(v, set1(m.low)), set1(m.high))) * m.scale;
 }
 
 /// v to bytes.

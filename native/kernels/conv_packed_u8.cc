@@ -74,6 +74,7 @@ FILIGREE_INLINE void copyLines(const BlockAt& block, const StreamJob& job, int32
 /// What follows the sums.
 struct Finish {
   const ByteParams* b;
+  Middle middle;
   Requantize requantize;
   const float* scale;
   int64_t row_begin, row_end;
@@ -96,7 +97,7 @@ FILIGREE_INLINE void valuesOf(const StreamJob& job, const Finish& f, const TileS
   for (int k = 0; k < 4; k++) {
     values[k] = zero();
     if (k >= left) continue;
-    values[k] = toFloat(loadI(sums + k * kCount * kSegmentLanes)) * f.scale[row + k];
+    values[k] = throughMiddle(toFloat(loadI(sums + k * kCount * kSegmentLanes)) * f.scale[row + k], f.middle);
     if (kKind == kByteResidual) {
       const I32 byte = quadChannel(quad, k, f.b->residual_signed) - static_cast<int32_t>(f.b->residual_zero_point);
       values[k] = values[k] + toFloat(byte) * f.b->residual_scale;
@@ -198,7 +199,7 @@ void run(const Step& step, Range* range) {
     return;
   }
   Finish f;
-  f.b = &b, f.requantize = requantizeOf(p, b);
+  f.b = &b, f.middle = middleOf(b), f.requantize = requantizeOf(p, b);
   f.scale = reinterpret_cast<const float*>(job.base + job.header->scale);
   f.row_begin = job.first_row, f.row_end = jit::streamFirstRow(p.channels_out, job.group_end);
   eachTileSet(p.split ? 0 : range->begin, p.split ? p.tiles() : range->end,

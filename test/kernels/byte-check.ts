@@ -19,6 +19,8 @@ export interface ByteOptions {
   readonly outputZero: number;
   readonly residual: boolean;
   readonly activation: number;
+  /** Rounded before the residual too. */
+  readonly middle?: boolean;
 }
 
 const alpha = -0.25;
@@ -53,6 +55,8 @@ export const byteOptions: readonly ByteOptions[] = [
     activation: 2,
   },
   { ...plain, split: 0, parts: 1, output: 2, outputZero: 5, residual: false, activation: 6, inputSigned: true },
+  { ...plain, split: 0, parts: 2, output: 1, outputZero: 7, residual: true, activation: 1, middle: true },
+  { ...plain, split: 0, parts: 1, output: 0, outputZero: 0, residual: true, activation: 0, middle: true },
 ];
 
 const f = Math.fround;
@@ -105,7 +109,9 @@ export function checkBytes(
   const x: Planes = { dims: [k.n, c, ...k.size], data: integers(k.n * c * positions, low, high, 3) };
   const { stored, zeros, values } = makeWeights(o, m, (c / groups) * taps);
   const bias = integers(m, -5000, 5000, 7);
-  const scale = random(m, 8).map((v) => f((1.5 + v) / 20000 / Math.sqrt(c * taps)));
+  const middleScale = o.middle ? f(0.01) : 0;
+  const unit = o.middle ? 200 : 20000;
+  const scale = random(m, 8).map((v) => f((1.5 + v) / unit / Math.sqrt(c * taps)));
   const shifted = { dims: x.dims, data: (x.data as Int32Array).map((v) => v - o.inputZero) };
   const key = [k, groups, c, m, o.inputSigned, o.inputZero, o.weightsUnsigned, o.weightZeros];
   const sums = once(key, () => convolve(shifted, values, bias, m, out, { ...k, groups }));
@@ -123,6 +129,7 @@ export function checkBytes(
   const positionsOut = out[0] * out[1] * out[2];
   const wanted = sums.map((sum, i) => {
     let v = f(f(sum) * scale[Math.floor(i / positionsOut) % m]!);
+    if (middleScale) v = f(roundEven(Math.min(Math.max(v, -120), 100)) * middleScale);
     if (o.residual) {
       v = f(v + (o.output === 0 ? add.data[i]! : f(f(add.data[i]! - residualZero) * residualScale)));
     }
@@ -172,6 +179,9 @@ export function checkBytes(
     residual_signed: signedBytes,
     residual_zero_point: o.residual && !floats ? residualZero : 0,
     residual_scale: residualScale,
+    middle_scale: middleScale,
+    middle_low: -120,
+    middle_high: 100,
     in: input,
     out: output,
     res: o.residual ? output : [],

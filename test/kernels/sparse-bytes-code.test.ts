@@ -25,6 +25,9 @@ const defaults = {
   residual_signed: 0,
   residual_zero_point: 0,
   residual_scale: 0.5,
+  middle_scale: 0,
+  middle_low: 0,
+  middle_high: 0,
 };
 
 function piece(changes: object) {

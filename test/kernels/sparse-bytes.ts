@@ -14,6 +14,8 @@ export interface ByteCase extends Omit<ConvCase, 'weights' | 'columnBlocks'> {
   readonly outputScale?: number;
   readonly residualSigned?: boolean;
   readonly residualZero?: number;
+  /** Rounds before the residual, and multiplies by this. */
+  readonly middle?: number;
   readonly weightsUnsigned?: boolean;
   /** 'one' for all rows, or one a row. */
   readonly weightZero?: 'none' | 'one' | 'rows';
@@ -69,6 +71,9 @@ export function byteScalars(test: ByteCase) {
     residual_signed: test.residualSigned ?? false,
     residual_zero_point: test.residualZero ?? 0,
     residual_scale: 0.75,
+    middle_scale: test.middle ?? 0,
+    middle_low: -100,
+    middle_high: 90,
   };
 }
 
@@ -80,18 +85,22 @@ export function bytePacker(test: ByteCase, taps: number, tiles: number) {
 
 const f = Math.fround;
 
+function roundEven(x: number): number {
+  const floor = Math.floor(x);
+  const rest = x - floor;
+  return rest < 0.5 || (rest === 0.5 && floor % 2 === 0) ? floor : floor + 1;
+}
+
 /** What the kernel must give for an integer sum: every step rounded to float32. */
 function expected(test: ByteCase, sum: number, scale: number, residual: number | null): number {
   const { output, output_zero_point, output_scale, residual_scale } = byteScalars(test);
   let v = f(f(sum) * scale);
+  if (test.middle) v = f(roundEven(Math.min(Math.max(v, -100), 90)) * f(test.middle));
   if (residual !== null)
     v = output === 0 ? f(v + residual) : f(v + f((residual - (test.residualZero ?? 0)) * residual_scale));
   v = f(activate(test.activation ?? 0, v, f(test.alpha ?? 0), f(test.beta ?? 0)));
   if (output === 0) return v;
-  const scaled = f(v * f(output_scale));
-  const floor = Math.floor(scaled);
-  const rest = scaled - floor;
-  const rounded = rest < 0.5 || (rest === 0.5 && floor % 2 === 0) ? floor : floor + 1;
+  const rounded = roundEven(f(v * f(output_scale)));
   const [low, high] = output === 1 ? [0, 255] : [-128, 127];
   return Math.min(high, Math.max(low, rounded + output_zero_point));
 }
