@@ -12,6 +12,7 @@ import { matmulProblem, matmulShape, multiply } from './matmul.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 import { dynamicScale, quantizer } from './quantize.ts';
 import { lowerQuantizedConv, lowerQuantizedLinear } from './quantized-lower.ts';
+import { roundHalfEven } from './special-functions.ts';
 import { mapWindow } from './window.ts';
 
 const { fround } = Math;
@@ -88,6 +89,14 @@ function residualOf(ctx: ReferenceContext): Float64Array | undefined {
   return values.map((q) => fround((q - zero) * scale));
 }
 
+/** The rounding before the residual: see the operators' description. */
+function middleOf(ctx: ReferenceContext): (v: number) => number {
+  const scale = ctx.float('middle_scale', 0);
+  if (scale === 0) return (v) => v;
+  const [low, high] = [ctx.float('middle_low'), ctx.float('middle_high')];
+  return (v) => fround(roundHalfEven(Math.min(high, Math.max(low, v))) * scale);
+}
+
 function quantizedReference(makeSums: MakeSums): OpDefinition['reference'] {
   return (ctx) => {
     const zero = ctx.int('x_zero_point', 0);
@@ -98,20 +107,17 @@ function quantizedReference(makeSums: MakeSums): OpDefinition['reference'] {
     const residual = residualOf(ctx);
     const type = quantizedOutput(ctx);
     const f = activate(ctx);
+    const middle = middleOf(ctx);
     const values = sums.map((sum, i) => {
       const c = channelOf(i);
-      return f(fround(fround((sum + bias[c]) * scale[c]) + (residual ? residual[i] : 0)));
+      const v = middle(fround(fround(sum + bias[c]) * scale[c]));
+      return f(fround(v + (residual ? residual[i] : 0)));
     });
     if (type === 'float32') return [fromNumbers(type, dims, values)];
     const put = quantizer(type);
-    const [yScale, yZero] = [ctx.float('y_scale'), ctx.int('y_zero_point', 0)];
-    return [
-      fromNumbers(
-        type,
-        dims,
-        values.map((v) => put(fround(fround(v) / yScale), yZero)),
-      ),
-    ];
+    const [factor, yZero] = [ctx.float('y_factor', 1), ctx.int('y_zero_point', 0)];
+    const bytes = values.map((v) => put(fround(fround(v) * factor), yZero));
+    return [fromNumbers(type, dims, bytes)];
   };
 }
 
@@ -139,10 +145,13 @@ const quantizedAttributes = {
   ...epilogueAttributes,
   x_zero_point: 'int',
   y_type: 'string',
-  y_scale: 'float',
+  y_factor: 'float',
   y_zero_point: 'int',
   residual_scale: 'float',
   residual_zero_point: 'int',
+  middle_scale: 'float',
+  middle_low: 'float',
+  middle_high: 'float',
 } as const;
 
 const shapeOfConv = (ctx: InferContext): Dim[] | undefined => convShape(ctx, ctx.shape(0), ctx.shape(1), undefined);
@@ -182,10 +191,11 @@ const common = { domain: 'filigree', since: [1], inputs: [3, 6], outputs: [1, 1]
  * of `scale`; 5 residual (optional), of the output's shape: bytes, or float32 where the output is float32.
  *
  * With s = sum of (x - x_zero_point) * (w - w_zero_point), + bias:
- *     v = activation(s * scale + (residual - residual_zero_point) * residual_scale)
- *     y = saturate(round_half_even(v / y_scale) + y_zero_point), or v itself where `y_type` is "float32".
- * This is what DequantizeLinear, the float operator and QuantizeLinear give up to the rounding of s * scale; padding
- * counts as x_zero_point.
+ *     v = s * scale, and where `middle_scale` is not 0 that bounded by `middle_low` and `middle_high`, rounded to nearest
+ *         even and multiplied by `middle_scale`: bytes that a graph quantizes and dequantizes before it goes on
+ *     v = activation(v + (residual - residual_zero_point) * residual_scale)
+ *     y = saturate(round_half_even(v * y_factor) + y_zero_point), or v itself where `y_type` is "float32".
+ * `y_factor` is 1 by default: scales are then in units of y. Padding counts as x_zero_point.
  *
  * DynamicConv and DynamicLinear: x is float32 and quantized as DynamicQuantizeLinear does over the whole tensor.
  * Inputs: 0 x; 1 weights; 2 the weights' scale; 3 their zero point (optional); 4 bias (optional), float32 [channels];

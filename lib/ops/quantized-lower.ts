@@ -73,10 +73,13 @@ function byteParams(ctx: LowerContext, output: ByteOutput): StepParams {
     input_zero_point: ctx.int('x_zero_point', 0),
     output: outputNumbers[output],
     output_zero_point: bytes ? ctx.int('y_zero_point', 0) : 0,
-    output_scale: bytes ? 1 / ctx.float('y_scale') : 1,
+    output_scale: bytes ? ctx.float('y_factor', 1) : 1,
     residual_signed: residual && ctx.dtype(5) === 'int8',
     residual_zero_point: residual ? ctx.int('residual_zero_point', 0) : 0,
     residual_scale: residual ? ctx.float('residual_scale') : 1,
+    middle_scale: ctx.float('middle_scale', 0),
+    middle_low: ctx.float('middle_low', 0),
+    middle_high: ctx.float('middle_high', 0),
   };
 }
 

@@ -85,8 +85,8 @@ function compare(got: HostValue, want: HostValue, bound: number): void {
 const bounds: Readonly<Record<string, number>> = { float16: 2e-3, bfloat16: 1.6e-2, float64: 1e-12 };
 
 /** Expects a case to run on kernels alone, with the reference's results. */
-export function checkLowered(c: LoweredCase): void {
-  const { results, reasons } = runLowered(c);
+export function checkLowered(c: LoweredCase, threads?: number): void {
+  const { results, reasons } = runLowered(c, threads);
   expect(reasons, c.op).toEqual([]);
   const want = runNode(nodeOf(c), c.inputs);
   const dtype = c.inputs.find((input) => input !== null)?.dtype ?? 'float32';
