@@ -4,10 +4,9 @@ import { basename } from 'node:path';
 import { OptionError } from '../errors.ts';
 import type { HostValue } from '../ir/tensor.ts';
 import { packageVersion } from '../package.ts';
-import { CompiledModel } from '../runtime/compiled.ts';
 import { thisMachine } from '../runtime/machine.ts';
 import type { Command } from './command.ts';
-import { gatherInputs, parseShapes } from './feeds.ts';
+import { modelOptions, openModel, warnImposed } from './model-options.ts';
 
 /** Largest resident set of this process in MB, as the system counts it. */
 function peakResident(): number {
@@ -49,10 +48,7 @@ export const benchmarkCommand: Command = {
   usage: 'MODEL [--batch N] [--shape NAME=DIMS,...] [--threads T] [--seconds S] ...',
   positionals: [1, 1],
   options: {
-    batch: { type: 'string', value: 'N', help: 'size of the first dimension where it is symbolic (1)' },
-    shape: { type: 'string', value: 'NAME=1x3x224x224,...', help: 'shapes of inputs, or sizes of symbolic dimensions' },
-    input: { type: 'string', multiple: true, value: '[NAME=]FILE', help: 'an input from a .npy, .pb or raw file' },
-    threads: { type: 'string', value: 'T', help: 'most threads of a run (the usable cores)' },
+    ...modelOptions,
     scheduler: { type: 'string', value: 'S', help: 'latency (default): a run uses all threads; throughput: one each' },
     streams: { type: 'string', value: 'K', help: 'runs at once (1; the threads for throughput)' },
     seconds: { type: 'string', value: 'S', help: 'how long to measure (3)' },
@@ -68,15 +64,7 @@ export const benchmarkCommand: Command = {
     }
     const perRun = scheduler === 'throughput' ? 1 : threads;
     const streams = args.count('streams', scheduler === 'throughput' ? threads : 1, 1);
-    const loading = performance.now();
-    const compiled = CompiledModel.openSync(path, { threads: perRun });
-    const loaded = performance.now();
-    const batch = args.count('batch', 1);
-    const feeds: (HostValue | undefined)[] = gatherInputs(
-      compiled.model,
-      args.list('input'),
-      parseShapes(args.text('shape'), batch, compiled.model),
-    );
+    const { compiled, feeds, batch, imposed, loadMs } = openModel(args, perRun);
     const planning = performance.now();
     await compiled.prepare(feeds);
     const planned = performance.now();
@@ -99,10 +87,12 @@ export const benchmarkCommand: Command = {
       items_per_s: items / wallSeconds,
       cpu_s_per_item: cpuSeconds / items,
       peak_rss_mb: peakResident(),
-      load_s: (loaded - loading + planned - planning) / 1000,
+      load_s: (loadMs + planned - planning) / 1000,
       plan_s: (planned - planning) / 1000,
+      ...(imposed ? { imposed_sparsity: imposed } : {}),
     };
     compiled.dispose();
+    warnImposed(imposed, out);
     const ms = (x: number): string => `${x.toFixed(3)} ms`;
     out.line(`${result.model}, batch ${batch}, ${threads} threads, ${scheduler}, ${streams} at once, ${result.isa}`);
     out.line(

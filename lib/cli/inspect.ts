@@ -1,9 +1,10 @@
 /** `filigree inspect`: what a model is made of and how it will run. */
 
 import { byteLength } from '../ir/dtype.ts';
-import type { Node, Value, ValueType } from '../ir/graph.ts';
+import type { Value, ValueType } from '../ir/graph.ts';
 import { isConcrete, shapeText, sizeOf } from '../ir/shape.ts';
-import type { HostTensor } from '../ir/tensor.ts';
+import type { HostTensor, HostValue } from '../ir/tensor.ts';
+import { macsOf, weightOf } from '../ops/arithmetic.ts';
 import { opKey } from '../ops/op.ts';
 import type { Stage } from '../plan/stage.ts';
 import { CompiledModel } from '../runtime/compiled.ts';
@@ -47,28 +48,6 @@ function placement(stages: readonly Stage[]): Map<object, string> {
   return places;
 }
 
-const summedAxis = (node: Node): number => {
-  if (/Conv/.test(node.op)) return 1;
-  const turned = node.attributes.get('transB');
-  return turned?.type === 'int' && turned.value ? 1 : 0;
-};
-
-function weightOf(node: Node): HostTensor | undefined {
-  const at = { Conv: 1, Linear: 1, MatMul: 1, Gemm: 1, ConvTranspose: 1, MatMulInteger: 1, ConvInteger: 1 }[node.op];
-  const quantized = { QLinearConv: 3, QLinearMatMul: 3, LSTM: 1, GRU: 1, RNN: 1 }[node.op];
-  const content = node.inputs[at ?? quantized ?? -1]?.constant;
-  return content?.kind === 'tensor' && content.dims.length > 1 ? content : undefined;
-}
-
-/** Multiply-adds: every output position meets every weight of its channel. */
-function macsOf(node: Node, weight: HostTensor, dims: readonly number[] | undefined): number | undefined {
-  if (!dims) return undefined;
-  const size = sizeOf(weight.dims);
-  if (/Conv/.test(node.op)) return (sizeOf(dims) / Math.max(1, dims[1])) * (size / weight.dims[0]) * weight.dims[0];
-  const columns = weight.dims[1 - summedAxis(node)];
-  return (sizeOf(dims) / Math.max(1, columns)) * size;
-}
-
 function layersOf(
   compiled: CompiledModel,
   places: ReadonlyMap<object, string>,
@@ -76,11 +55,11 @@ function layersOf(
 ): Layer[] {
   const layers: Layer[] = [];
   for (const node of compiled.model.graph.nodes) {
-    const weight = weightOf(node);
-    if (!weight) continue;
-    const sparsity = sparsityOf(weight, summedAxis(node));
-    const output = node.outputs[0];
-    const macs = macsOf(node, weight, output ? shapes.get(output) : undefined);
+    const found = weightOf(node);
+    if (!found) continue;
+    const { tensor: weight, axis } = found;
+    const sparsity = sparsityOf(weight, axis);
+    const macs = macsOf(node, (value) => shapes.get(value));
     layers.push({
       name: node.name,
       op: opKey(node.domain, node.op),
@@ -96,8 +75,16 @@ function layersOf(
 }
 
 /** Output shapes: planned ones, else those the model declares without symbols. */
-function shapesOf(compiled: CompiledModel, stages: readonly Stage[]): Map<Value, readonly number[]> {
+function shapesOf(
+  compiled: CompiledModel,
+  stages: readonly Stage[],
+  feeds: readonly (HostValue | undefined)[],
+): Map<Value, readonly number[]> {
   const shapes = new Map<Value, readonly number[]>();
+  compiled.model.graph.inputs.forEach((input, i) => {
+    const feed = feeds[i];
+    if (feed?.kind === 'tensor') shapes.set(input, feed.dims);
+  });
   for (const node of compiled.model.graph.nodes) {
     for (const output of node.outputs) {
       if (output?.type?.kind === 'tensor' && isConcrete(output.type.shape)) shapes.set(output, output.type.shape);
@@ -150,10 +137,11 @@ export const inspectCommand: Command = {
     const compiled = CompiledModel.openSync(args.positionals[0]);
     const { model } = compiled;
     const wishes = parseShapes(args.text('shape'), args.count('batch', 1), model);
-    const stage = await compiled.prepare(gatherInputs(model, [], wishes));
+    const feeds = gatherInputs(model, [], wishes);
+    const stage = await compiled.prepare(feeds);
     const stages = [stage];
     const places = placement(stages);
-    const layers = layersOf(compiled, places, shapesOf(compiled, stages));
+    const layers = layersOf(compiled, places, shapesOf(compiled, stages, feeds));
     const operators: Record<string, number> = {};
     for (const node of model.graph.nodes) {
       const key = opKey(node.domain, node.op);

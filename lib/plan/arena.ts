@@ -36,3 +36,17 @@ export function placeBuffers(buffers: readonly LiveBuffer[]): { offsets: Map<num
   }
   return { offsets, arenaBytes };
 }
+
+/** Bytes of the buffers that are alive at each of `steps` steps. */
+export function bytesInUse(buffers: readonly LiveBuffer[], steps: number): number[] {
+  const change = new Array<number>(steps + 1).fill(0);
+  for (const { first, last, bytes } of buffers) {
+    change[first] += bytes;
+    change[last + 1] -= bytes;
+  }
+  let sum = 0;
+  return change.slice(0, steps).map((bytes) => {
+    sum += bytes;
+    return sum;
+  });
+}

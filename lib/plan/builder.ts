@@ -4,7 +4,7 @@ import { InternalError } from '../errors.ts';
 import type { Node } from '../ir/graph.ts';
 import type { HostTensor } from '../ir/tensor.ts';
 import type { Operand, StepParams } from '../ops/lower.ts';
-import { placeBuffers } from './arena.ts';
+import { bytesInUse, placeBuffers } from './arena.ts';
 import { encodeParams, type KernelSignature } from './kernel.ts';
 
 /** A constant operand of a plan: a tensor as it is, or a packing of constants. */
@@ -45,6 +45,8 @@ export interface EncodedPlan {
   readonly inputBytes: readonly number[];
   readonly outputBytes: readonly number[];
   readonly steps: readonly { readonly kernel: string; readonly node: Node }[];
+  /** Bytes of the arena that are in use during each step. */
+  readonly liveBytes: readonly number[];
   /** Where in `numbers` the size of packed constant `constant` has to be written once it is packed. */
   readonly packedSizes: readonly { readonly at: number; readonly constant: number }[];
 }
@@ -133,7 +135,7 @@ export class PlanBuilder {
   }
 
   finish(): EncodedPlan {
-    const { offsets, arenaBytes } = this.#place();
+    const { offsets, arenaBytes, liveBytes } = this.#place();
     const constants = this.#usedConstants();
     const numberOf = new Map(constants.map((constant, i) => [constant, i]));
     const inputBytes = this.#sizesOf('input', this.#inputs);
@@ -162,6 +164,7 @@ export class PlanBuilder {
       inputBytes,
       outputBytes,
       steps: this.#steps.map(({ kernel, node }) => ({ kernel, node })),
+      liveBytes,
       packedSizes,
     };
   }
@@ -238,7 +241,7 @@ export class PlanBuilder {
   }
 
   /** Lifetimes over the steps, then offsets. */
-  #place(): { offsets: Map<number, number>; arenaBytes: number } {
+  #place(): { offsets: Map<number, number>; arenaBytes: number; liveBytes: number[] } {
     const spans = new Map<number, { first: number; last: number }>();
     this.#steps.forEach((step, at) => {
       for (const operand of step.operands) {
@@ -250,6 +253,7 @@ export class PlanBuilder {
         else spans.set(buffer, { first: at, last: at });
       }
     });
-    return placeBuffers([...spans].map(([buffer, span]) => ({ buffer, ...span, bytes: this.#buffers[buffer].bytes })));
+    const live = [...spans].map(([buffer, span]) => ({ buffer, ...span, bytes: this.#buffers[buffer].bytes }));
+    return { ...placeBuffers(live), liveBytes: bytesInUse(live, this.#steps.length) };
   }
 }

@@ -7,6 +7,7 @@ import type { Value } from '../ir/graph.ts';
 import type { Model } from '../ir/model.ts';
 import type { HostTensor, HostValue } from '../ir/tensor.ts';
 import { type LoadOptions, loadingModel, loadModel } from '../onnx/load.ts';
+import { imposeSparsity } from '../passes/impose-sparsity.ts';
 import { optimize, optimizing } from '../passes/index.ts';
 import { rowsAreIndependent } from '../plan/rows.ts';
 import type { Stage } from '../plan/stage.ts';
@@ -25,10 +26,12 @@ export interface CompileOptions extends LoadOptions {
   readonly optimization?: 'none' | 'all';
   /** False runs every weight through dense kernels: for comparisons. */
   readonly sparse?: boolean;
+  /** Share of the weights to make zero before planning, by magnitude: outputs are then no longer the model's. */
+  readonly imposeSparsity?: number;
 }
 
 /** What a single run may ask for. */
-export type ContentRunOptions = Pick<DriveOptions, 'signal' | 'onProfile'> & {
+export type ContentRunOptions = Pick<DriveOptions, 'signal' | 'onProfile' | 'onReference'> & {
   /** Memory of the caller for outputs, by position. */
   readonly targets?: ReadonlyMap<number, NumericStorage>;
 };
@@ -72,6 +75,7 @@ export class CompiledModel {
     const machine = thisMachine();
     this.threads = options.threads ?? machine.cores;
     this.model = model;
+    if (options.imposeSparsity) imposeSparsity(model.graph, options.imposeSparsity);
     this.#drive = { threads: this.threads, priority: options.priority ?? 0 };
     this.#weights = new Weights(machine);
     const sparse = options.sparse ?? true;

@@ -15,13 +15,16 @@ export interface DriveOptions {
   readonly threads: number;
   readonly priority?: number;
   readonly signal?: AbortSignal | undefined;
-  /** Called after each native section with what it measured, where profiling is on. */
-  readonly onProfile?: (request: RunRequest, times: Float64Array) => void;
+  /** Called after each native section with what it measured on how many threads, where profiling is on. */
+  readonly onProfile?: (request: RunRequest, times: Float64Array, threads: number) => void;
+  /** Called after each node that ran on its reference, those in its bodies before it. */
+  readonly onReference?: (request: ReferenceRequest) => void;
 }
 
 const classes = { ERR_INPUT: InputError, ERR_RUN: RunError, ERR_MEMORY: MemoryError, ERR_ABORTED: AbortError } as const;
 
-type RunRequest = Extract<Request, { kind: 'run' }>;
+export type RunRequest = Extract<Request, { kind: 'run' }>;
+export type ReferenceRequest = Extract<Request, { kind: 'reference' }>;
 
 /** Errors of the engine as the public classes; the number of an instruction becomes the name of its node. */
 function publicError(error: unknown, request?: RunRequest): unknown {
@@ -52,6 +55,7 @@ export function driveSync<T>(execution: Execution<T>, options: DriveOptions): T 
     if (step.done) return step.value;
     answer = undefined;
     const request = step.value;
+    if (request.kind === 'reference') options.onReference?.(request);
     if (request.kind !== 'run') continue;
     const run = nativeOptions(options, request.section.plan.steps.length);
     try {
@@ -59,7 +63,7 @@ export function driveSync<T>(execution: Execution<T>, options: DriveOptions): T 
     } catch (error) {
       throw publicError(error, request);
     }
-    if (run.profile) options.onProfile?.(request, run.profile);
+    if (run.profile) options.onProfile?.(request, run.profile, options.threads);
   }
 }
 
@@ -102,14 +106,17 @@ async function drive<T>(
       } catch (error) {
         throw publicError(error, request);
       }
-      if (run.profile) options.onProfile?.(request, run.profile);
+      if (run.profile) options.onProfile?.(request, run.profile, options.threads);
       since = performance.now();
     } else if (request.kind === 'prepare') {
       await weights.prepare(request.plan);
       since = performance.now();
-    } else if (performance.now() - since > SLICE) {
-      await setImmediate();
-      since = performance.now();
+    } else {
+      if (request.kind === 'reference') options.onReference?.(request);
+      if (performance.now() - since > SLICE) {
+        await setImmediate();
+        since = performance.now();
+      }
     }
     if (options.signal?.aborted) throw abortError(options.signal);
   }

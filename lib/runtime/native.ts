@@ -36,7 +36,7 @@ export interface NativePlanOptions {
   readonly maxArenaBytes?: number;
 }
 
-/** What the engine knows about a plan. Bytes are per run; `costs` and `units` have one entry an instruction. */
+/** What the engine knows about a plan. Bytes are per run; arrays have one entry an instruction. */
 export interface NativePlanInfo {
   readonly arenaBytes: number;
   /** Scratch bytes of one thread. */
@@ -49,6 +49,9 @@ export interface NativePlanInfo {
   /** Nanoseconds of one execution on one core as the kernels estimate them; 0 for LOOP and END. */
   readonly costs: Float64Array;
   readonly units: Float64Array;
+  /** Sizes of an instruction's constant operands, and of all others; each buffer once. */
+  readonly constantBytes: Float64Array;
+  readonly dataBytes: Float64Array;
 }
 
 export interface NativeRunOptions {

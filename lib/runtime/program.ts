@@ -10,6 +10,7 @@ import { dtypeInfo, type NumericStorage, storageLength } from '../ir/dtype.ts';
 import type { Graph, Value } from '../ir/graph.ts';
 import { sizeOf } from '../ir/shape.ts';
 import type { HostTensor, HostValue } from '../ir/tensor.ts';
+import type { DimsOf } from '../ops/arithmetic.ts';
 import { runNode, startTurns } from '../ops/interpret.ts';
 import type { BodyRuns } from '../ops/op.ts';
 import type { EncodedPlan } from '../plan/builder.ts';
@@ -37,8 +38,17 @@ export type Request =
       readonly kind: 'run';
       readonly plan: NativePlan;
       readonly section: NativeSection;
+      readonly dimsOf: DimsOf;
       readonly inputs: readonly NumericStorage[];
       readonly outputs: readonly (NumericStorage | null)[];
+    }
+  /** Tells that a node ran on its reference: from when (performance.now()), and for how many milliseconds. */
+  | {
+      readonly kind: 'reference';
+      readonly section: ReferenceSection;
+      readonly dimsOf: DimsOf;
+      readonly from: number;
+      readonly elapsed: number;
     };
 
 /** What a `run` request is answered with. */
@@ -227,7 +237,8 @@ export class Program {
       return content.data as NumericStorage;
     });
     const outputs = section.outputs.map((value) => targets?.get(value) ?? null);
-    const results = yield { kind: 'run', plan, section, inputs, outputs };
+    const dimsOf = dimsFrom(planned, values);
+    const results = yield { kind: 'run', plan, section, dimsOf, inputs, outputs };
     section.outputs.forEach((value, i) => {
       const type = section.outputTypes[i];
       const result = (results as readonly (NumericStorage | ArrayBuffer)[])[i];
@@ -238,6 +249,7 @@ export class Program {
 
   *#reference(section: ReferenceSection, planned: PlannedStage, values: Map<Value, HostValue>): Execution<void> {
     const { node } = section;
+    const from = performance.now();
     const inputs = section.inputs.map((value) => value && this.#read(value, planned, values));
     const outer = new Map(section.captures.map(([as, value]) => [as, this.#read(value, planned, values)] as const));
     const turns = startTurns(node, inputs);
@@ -247,6 +259,8 @@ export class Program {
     node.outputs.forEach((output, i) => {
       if (output) values.set(output, results[i]);
     });
+    const elapsed = performance.now() - from;
+    yield { kind: 'reference', section, dimsOf: dimsFrom(planned, values), from, elapsed };
   }
 
   /** Runs the bodies that a control-flow node asks for, with a breath between any two: a loop may not end by itself. */
@@ -291,6 +305,16 @@ export class Program {
     for (const value of planned.stage.survivors) kept.set(value, this.#read(value, planned, values));
     return kept;
   }
+}
+
+/** Dimensions as a stage planned them, or of the values at hand. */
+function dimsFrom({ stage }: PlannedStage, values: ReadonlyMap<Value, HostValue>): DimsOf {
+  return (value) => {
+    const planned = stage.shapes.get(value);
+    if (planned) return planned;
+    const content = values.get(value);
+    return content?.kind === 'tensor' ? content.dims : undefined;
+  };
 }
 
 /** A tensor over a result of the engine. */

@@ -59,6 +59,28 @@ Napi::Value makePlan(const Napi::CallbackInfo& info) {
   return wrapHandle(env, Handle::kPlan, std::move(handle));
 }
 
+namespace {
+
+struct OperandBytes {
+  double constants = 0, data = 0;
+};
+
+/// Sizes of an instruction's operands, each buffer once.
+OperandBytes operandBytes(const Plan& plan, const Instruction& instruction) {
+  OperandBytes sum;
+  const int32_t* numbers = plan.operands.data() + instruction.firstOperand;
+  const size_t variable = plan.baseCount() - plan.constants.size();
+  for (int i = 0; i < instruction.operandCount; i++) {
+    if (numbers[i] < 0 || std::find(numbers, numbers + i, numbers[i]) != numbers + i) continue;
+    const PlanBuffer& buffer = plan.buffers[static_cast<size_t>(numbers[i])];
+    const bool constant = static_cast<size_t>(buffer.base) >= variable;
+    (constant ? sum.constants : sum.data) += static_cast<double>(buffer.bytes);
+  }
+  return sum;
+}
+
+}  // namespace
+
 Napi::Value planInfo(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const std::shared_ptr<PlanHandle> handle = requirePlan(env, info[0]);
@@ -71,12 +93,19 @@ Napi::Value planInfo(const Napi::CallbackInfo& info) {
   out.Set("threads", plan.threads);
   Napi::Float64Array costs = Napi::Float64Array::New(env, plan.instructions.size());
   Napi::Float64Array units = Napi::Float64Array::New(env, plan.instructions.size());
+  Napi::Float64Array constantBytes = Napi::Float64Array::New(env, plan.instructions.size());
+  Napi::Float64Array dataBytes = Napi::Float64Array::New(env, plan.instructions.size());
   for (size_t i = 0; i < plan.instructions.size(); i++) {
     costs[i] = plan.instructions[i].work.cost;
     units[i] = static_cast<double>(plan.instructions[i].work.units);
+    const OperandBytes bytes = operandBytes(plan, plan.instructions[i]);
+    constantBytes[i] = bytes.constants;
+    dataBytes[i] = bytes.data;
   }
   out.Set("costs", costs);
   out.Set("units", units);
+  out.Set("constantBytes", constantBytes);
+  out.Set("dataBytes", dataBytes);
   return out;
 }
 

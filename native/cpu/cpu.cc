@@ -36,6 +36,21 @@ Isa detectIsa() {
 #endif
 }
 
+namespace {
+
+/// Bytes of the third level that the first core shares, as Linux tells it; 0 where it does not. What sysconf says of
+/// processors with several such caches is their sum.
+size_t sharedCache() {
+  size_t kilobytes = 0;
+  if (FILE* file = std::fopen("/sys/devices/system/cpu/cpu0/cache/index3/size", "r")) {
+    if (std::fscanf(file, "%zuK", &kilobytes) != 1) kilobytes = 0;
+    std::fclose(file);
+  }
+  return kilobytes * 1024;
+}
+
+}  // namespace
+
 CacheSizes cacheSizes() {
   CacheSizes sizes{0, 0, 0};
 #if defined(_SC_LEVEL1_DCACHE_SIZE)
@@ -43,6 +58,7 @@ CacheSizes cacheSizes() {
   sizes.l2 = static_cast<size_t>(std::max(0L, sysconf(_SC_LEVEL2_CACHE_SIZE)));
   sizes.l3 = static_cast<size_t>(std::max(0L, sysconf(_SC_LEVEL3_CACHE_SIZE)));
 #endif
+  if (const size_t shared = sharedCache()) sizes.l3 = shared;
   return sizes;
 }
 

@@ -1,0 +1,53 @@
+/** What commands that run a model on inputs share: options, loading, inputs. */
+
+import { OptionError } from '../errors.ts';
+import type { HostValue } from '../ir/tensor.ts';
+import { CompiledModel } from '../runtime/compiled.ts';
+import type { Arguments, OptionHelp, Output } from './command.ts';
+import { gatherInputs, parseShapes } from './feeds.ts';
+
+export const modelOptions: Readonly<Record<string, OptionHelp>> = {
+  batch: { type: 'string', value: 'N', help: 'size of the first dimension where it is symbolic (1)' },
+  shape: { type: 'string', value: 'NAME=1x3x224x224,...', help: 'shapes of inputs, or sizes of symbolic dimensions' },
+  input: { type: 'string', multiple: true, value: '[NAME=]FILE', help: 'an input from a .npy, .pb or raw file' },
+  threads: { type: 'string', value: 'T', help: 'most threads of a run (the usable cores)' },
+  'impose-sparsity': {
+    type: 'string',
+    value: 'SHARE',
+    help: 'prune the weights to this share of zeros first: tells speed, spoils outputs',
+  },
+};
+
+export interface OpenedModel {
+  readonly compiled: CompiledModel;
+  readonly feeds: (HostValue | undefined)[];
+  readonly batch: number;
+  /** Share of zeros imposed on the weights; 0 where they are the model's own. */
+  readonly imposed: number;
+  /** Milliseconds of loading and rewriting. */
+  readonly loadMs: number;
+}
+
+/** Loads the model of the first argument for runs of at most `threads` threads, and gathers its inputs. */
+export function openModel(args: Arguments, threads: number): OpenedModel {
+  const imposed = args.number('impose-sparsity', 0);
+  if (imposed >= 1) {
+    throw new OptionError(`--impose-sparsity: expected a share of at least 0 and below 1, got "${imposed}"`, {
+      option: 'impose-sparsity',
+    });
+  }
+  const start = performance.now();
+  const compiled = CompiledModel.openSync(args.positionals[0], { threads, imposeSparsity: imposed });
+  const loadMs = performance.now() - start;
+  const batch = args.count('batch', 1);
+  const wishes = parseShapes(args.text('shape'), batch, compiled.model);
+  const feeds = gatherInputs(compiled.model, args.list('input'), wishes);
+  return { compiled, feeds, batch, imposed, loadMs };
+}
+
+/** Says that imposed sparsity makes outputs worthless. */
+export function warnImposed(imposed: number, out: Output): void {
+  if (imposed === 0) return;
+  const share = `${(imposed * 100).toFixed(0)} %`;
+  out.line(`note: ${share} zeros imposed on the weights: the time is a what-if, the outputs are no longer the model's`);
+}
