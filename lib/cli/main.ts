@@ -6,6 +6,7 @@ import { type Command, runCommand, table } from './command.ts';
 import { demoCommand } from './demo.ts';
 import { hardwareCommand } from './hardware.ts';
 import { inspectCommand } from './inspect.ts';
+import { profileCommand } from './profile.ts';
 import { runModelCommand } from './run.ts';
 import { verifyCommand } from './verify.ts';
 
@@ -13,6 +14,7 @@ const commands: readonly Command[] = [
   runModelCommand,
   verifyCommand,
   benchmarkCommand,
+  profileCommand,
   inspectCommand,
   hardwareCommand,
   demoCommand,
