@@ -12,8 +12,9 @@ export interface NativePool {
   readonly average?: { readonly countPadding: boolean; readonly padsAfter: readonly [number, number, number] };
 }
 
-function unsuitable(ctx: LowerContext): string | undefined {
-  if (ctx.outputDtype(0) !== 'float32') return `no kernel for ${ctx.outputDtype(0)}`;
+function unsuitable(ctx: LowerContext, bytes = false): string | undefined {
+  const byte = ctx.outputDtype(0) === 'uint8' || ctx.outputDtype(0) === 'int8';
+  if (ctx.outputDtype(0) !== 'float32' && !(bytes && byte)) return `no kernel for ${ctx.outputDtype(0)}`;
   if (ctx.dims(0).length > 5) return `no kernel for ${ctx.dims(0).length - 2} spatial axes`;
   if (sizeOf(ctx.dims(0)) === 0 || sizeOf(ctx.outputDims(0)) === 0) return 'an empty tensor';
   return undefined;
@@ -22,12 +23,14 @@ function unsuitable(ctx: LowerContext): string | undefined {
 /** Emits a pool; the reason where the node has to run on its reference. */
 export function lowerPool(ctx: LowerContext, pool: NativePool): string | undefined {
   const { window, average } = pool;
-  const reason = unsuitable(ctx);
+  const reason = unsuitable(ctx, !average);
   if (reason) return reason;
   if (ctx.wants(1)) return 'no kernel for the indices of maxima';
   if (window.pads.some((pad) => pad < 0)) return 'negative padding';
   const layouts = windowLayouts(ctx, window);
-  const x = ctx.inputSegments(0, layouts.input, average ? 0 : Number.NEGATIVE_INFINITY);
+  const dtype = ctx.dtype(0);
+  const lowest = dtype === 'float32' ? Number.NEGATIVE_INFINITY : dtype === 'int8' ? -128 : 0;
+  const x = ctx.inputSegments(0, layouts.input, average ? 0 : lowest);
   const y = ctx.outputSegments(0, layouts.output);
   const conv = { group: 1, window, activation: NO_ACTIVATION };
   const params: StepParams = {
@@ -38,7 +41,8 @@ export function lowerPool(ctx: LowerContext, pool: NativePool): string | undefin
     res: [],
   };
   if (!average) {
-    ctx.step('pool.segments.max.f32', [x, y], params);
+    const signed: StepParams = dtype === 'float32' ? {} : { signed: dtype === 'int8' };
+    ctx.step(`pool.segments.max.${dtype === 'float32' ? 'f32' : 'u8'}`, [x, y], { ...params, ...signed });
     return undefined;
   }
   const [pad_back, pad_bottom, pad_right] = average.padsAfter;

@@ -64,11 +64,14 @@ function foldNode(node: Node): readonly HostTensor[] | undefined {
   return tensors.length === results.length && size <= Math.max(SMALL, given) ? tensors : undefined;
 }
 
-function fold(graph: Graph): boolean {
+/** True for weights that wait to be multiplied as bytes. */
+const waits = (node: Node): boolean => node.op === 'DequantizeLinear';
+
+function fold(graph: Graph, spared: (node: Node) => boolean): boolean {
   const editor = new GraphEditor(graph);
   const gone: Node[] = [];
   for (const node of graph.nodes) {
-    const results = foldNode(node);
+    const results = spared(node) ? undefined : foldNode(node);
     if (!results) continue;
     node.outputs.forEach((output, i) => {
       if (!output) return;
@@ -82,4 +85,13 @@ function fold(graph: Graph): boolean {
   return gone.length > 0;
 }
 
-export const foldConstants: Pass = { name: 'fold-constants', run: (graph) => everyGraph(graph, fold) };
+export const foldConstants: Pass = {
+  name: 'fold-constants',
+  run: (graph) => everyGraph(graph, (each) => fold(each, () => false)),
+};
+
+/** Leaves quantized weights as they are. */
+export const foldUnquantized: Pass = {
+  name: 'fold-unquantized',
+  run: (graph) => everyGraph(graph, (each) => fold(each, waits)),
+};

@@ -4,14 +4,17 @@ import type { Graph } from '../ir/graph.ts';
 import { findOp } from '../ops/index.ts';
 import { cleanup } from './cleanup.ts';
 import { deadCode } from './dead-code.ts';
-import { foldConstants } from './fold-constants.ts';
+import { foldConstants, foldUnquantized } from './fold-constants.ts';
 import { fuseActivations } from './fuse-activations.ts';
 import { fuseAttention } from './fuse-attention.ts';
 import { convEpilogue, foldIntoConv } from './fuse-conv.ts';
 import { fuseLayerNorm } from './fuse-layer-norm.ts';
 import { fuseLinear } from './fuse-linear.ts';
+import { fuseQuantized } from './fuse-quantized.ts';
 import { fuseScale } from './fuse-scale.ts';
+import { moveQuantize } from './move-quantize.ts';
 import type { Pass } from './pass.ts';
+import { unpackQuantized } from './unpack-quantized.ts';
 
 /** A pass that pays only where the operator it makes has a kernel. */
 function ifLowered(pass: Pass, domain: string, op: string): Pass {
@@ -19,9 +22,14 @@ function ifLowered(pass: Pass, domain: string, op: string): Pass {
 }
 
 const pipeline: readonly Pass[] = [
-  foldConstants,
+  foldUnquantized,
   cleanup,
   deadCode,
+  unpackQuantized,
+  moveQuantize,
+  fuseQuantized,
+  deadCode,
+  foldConstants,
   fuseLayerNorm,
   fuseActivations,
   deadCode,
