@@ -72,9 +72,12 @@ const byteParams = {
   residual_signed: 0,
   residual_zero_point: 0,
   residual_scale: 1,
-  middle_scale: 0,
+  middle: 0,
   middle_low: 0,
   middle_high: 0,
+  middle_offset: 0,
+  middle_scale: 1,
+  middle_shift: 0,
 };
 console.log(`${isa}, batch ${batch}, peak ${fmaPeak(isa).toFixed(1)} multiply-adds a nanosecond`);
 let total = 0;

@@ -192,9 +192,12 @@ function measureBytes(isa: string, kernel: string, layer: Layer): string {
     residual_signed: false,
     residual_zero_point: 0,
     residual_scale: 1,
-    middle_scale: 0,
+    middle: 0,
     middle_low: 0,
     middle_high: 0,
+    middle_offset: 0,
+    middle_scale: 1,
+    middle_shift: 0,
   };
   const scale = new Float32Array(m).fill(0.01);
   const packing = pack(isa, `pack.${kernel}`, [weights, null, new Int32Array(m), scale], {

@@ -78,23 +78,25 @@ function linearSums(ctx: ReferenceContext, x: Float64Array, zero: HostTensor | u
 
 type MakeSums = (ctx: ReferenceContext, x: Float64Array, zero: HostTensor | undefined) => Sums;
 
-/** The residual as real numbers: bytes less their zero point times their scale, float32 as it is. */
-function residualOf(ctx: ReferenceContext): Float64Array | undefined {
-  const residual = ctx.optional(5);
-  if (!residual) return undefined;
-  const values = toNumbers(residual);
-  if (residual.dtype === 'float32') return values;
-  const scale = ctx.float('residual_scale');
-  const zero = ctx.int('residual_zero_point', 0);
-  return values.map((q) => fround((q - zero) * scale));
-}
-
-/** The rounding before the residual: see the operators' description. */
-function middleOf(ctx: ReferenceContext): (v: number) => number {
-  const scale = ctx.float('middle_scale', 0);
-  if (scale === 0) return (v) => v;
+/** What joins a product and its residual: see the operators' description. */
+function joiner(ctx: ReferenceContext, residual: HostTensor | undefined): (v: number, i: number) => number {
+  const kind = ctx.int('middle', 0);
+  const bytes = residual && residual.dtype !== 'float32';
+  const added = residual && toNumbers(residual);
+  const factor = bytes ? ctx.float('residual_scale') : 1;
+  const zero = bytes ? ctx.int('residual_zero_point', 0) : 0;
+  const real = (i: number): number => (added ? fround((added[i] - zero) * factor) : 0);
+  if (kind === 0) return (v, i) => fround(v + real(i));
   const [low, high] = [ctx.float('middle_low'), ctx.float('middle_high')];
-  return (v) => fround(roundHalfEven(Math.min(high, Math.max(low, v))) * scale);
+  const [offset, scale, shift] = [
+    ctx.float('middle_offset', 0),
+    ctx.float('middle_scale'),
+    ctx.float('middle_shift', 0),
+  ];
+  const middle = (v: number): number => roundHalfEven(Math.min(high, Math.max(low, v))) + offset;
+  if (kind === 1 || !added) return (v, i) => fround(fround(middle(v) * scale) + real(i));
+  if (kind === 2) return (v, i) => fround(middle(v) * scale + fround(added[i] * factor + shift));
+  return (v, i) => fround(added[i] * factor + fround(middle(v) * scale + shift));
 }
 
 function quantizedReference(makeSums: MakeSums): OpDefinition['reference'] {
@@ -104,14 +106,12 @@ function quantizedReference(makeSums: MakeSums): OpDefinition['reference'] {
     const { dims, sums, channels, channelOf } = makeSums(ctx, x, ctx.optional(3));
     const scale = perChannel(ctx, 'scale', ctx.tensor(2), channels);
     const bias = perChannel(ctx, 'bias', ctx.optional(4), channels);
-    const residual = residualOf(ctx);
     const type = quantizedOutput(ctx);
     const f = activate(ctx);
-    const middle = middleOf(ctx);
+    const join = joiner(ctx, ctx.optional(5));
     const values = sums.map((sum, i) => {
       const c = channelOf(i);
-      const v = middle(fround(fround(sum + bias[c]) * scale[c]));
-      return f(fround(v + (residual ? residual[i] : 0)));
+      return f(join(fround(fround(sum + bias[c]) * scale[c]), i));
     });
     if (type === 'float32') return [fromNumbers(type, dims, values)];
     const put = quantizer(type);
@@ -149,9 +149,12 @@ const quantizedAttributes = {
   y_zero_point: 'int',
   residual_scale: 'float',
   residual_zero_point: 'int',
-  middle_scale: 'float',
+  middle: 'int',
   middle_low: 'float',
   middle_high: 'float',
+  middle_offset: 'float',
+  middle_scale: 'float',
+  middle_shift: 'float',
 } as const;
 
 const shapeOfConv = (ctx: InferContext): Dim[] | undefined => convShape(ctx, ctx.shape(0), ctx.shape(1), undefined);
@@ -191,11 +194,15 @@ const common = { domain: 'filigree', since: [1], inputs: [3, 6], outputs: [1, 1]
  * of `scale`; 5 residual (optional), of the output's shape: bytes, or float32 where the output is float32.
  *
  * With s = sum of (x - x_zero_point) * (w - w_zero_point), + bias:
- *     v = s * scale, and where `middle_scale` is not 0 that bounded by `middle_low` and `middle_high`, rounded to nearest
- *         even and multiplied by `middle_scale`: bytes that a graph quantizes and dequantizes before it goes on
- *     v = activation(v + (residual - residual_zero_point) * residual_scale)
+ *     v = activation(s * scale + (residual - residual_zero_point) * residual_scale)
  *     y = saturate(round_half_even(v * y_factor) + y_zero_point), or v itself where `y_type` is "float32".
- * `y_factor` is 1 by default: scales are then in units of y. Padding counts as x_zero_point.
+ * `y_factor` is 1 by default: scales are then in units of y. Padding counts as x_zero_point. With `middle` 1, 2 or 3
+ * s * scale is first bounded by `middle_low` and `middle_high`, rounded to nearest even and raised by `middle_offset`, to
+ * the bytes m that a graph quantizes and dequantizes before it goes on:
+ *     1: v = activation(m * middle_scale + (residual - residual_zero_point) * residual_scale)
+ *     2: v = activation(m * middle_scale + (residual * residual_scale + middle_shift))
+ *     3: v = activation(residual * residual_scale + (m * middle_scale + middle_shift))
+ * where 2 and 3 round each sum once: the arithmetic of ONNX Runtime's addition of bytes.
  *
  * DynamicConv and DynamicLinear: x is float32 and quantized as DynamicQuantizeLinear does over the whole tensor.
  * Inputs: 0 x; 1 weights; 2 the weights' scale; 3 their zero point (optional); 4 bias (optional), float32 [channels];

@@ -77,9 +77,12 @@ function byteParams(ctx: LowerContext, output: ByteOutput): StepParams {
     residual_signed: residual && ctx.dtype(5) === 'int8',
     residual_zero_point: residual ? ctx.int('residual_zero_point', 0) : 0,
     residual_scale: residual ? ctx.float('residual_scale') : 1,
-    middle_scale: ctx.float('middle_scale', 0),
+    middle: ctx.int('middle', 0),
     middle_low: ctx.float('middle_low', 0),
     middle_high: ctx.float('middle_high', 0),
+    middle_offset: ctx.float('middle_offset', 0),
+    middle_scale: ctx.float('middle_scale', 1),
+    middle_shift: ctx.float('middle_shift', 0),
   };
 }
 

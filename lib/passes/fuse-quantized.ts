@@ -41,6 +41,8 @@ interface Ending {
   /** Rounded to these bytes first. */
   readonly middle?: Quantization;
   readonly residual?: Value;
+  /** Which input of the addition the product is. */
+  readonly addend?: number;
   readonly activation?: Record<string, Attribute>;
   /** Rounded to these bytes at the end. */
   readonly output?: Quantization;
@@ -148,7 +150,12 @@ function endingOf(editor: GraphEditor, first: Node): Ending {
     const activation = ending.activation ? undefined : fusableActivation(next, output);
     const residual = ending.activation || ending.residual ? undefined : residualOf(editor, next, output);
     if (!activation && !residual) return ending;
-    ending = { ...ending, nodes, last: next, ...(activation ? { activation } : { residual }) };
+    ending = {
+      ...ending,
+      nodes,
+      last: next,
+      ...(activation ? { activation } : { residual, addend: next.inputs.indexOf(output) }),
+    };
   }
 }
 
@@ -157,33 +164,84 @@ const homogeneous = ['', 'Relu', 'LeakyRelu', 'Clip'];
 
 const range = { uint8: [0, 255], int8: [-128, 127] } as const;
 
+type Attributes = Record<string, Attribute>;
+
+const nameOf = (activation: Attributes | undefined): string =>
+  activation?.activation.type === 'string' ? activation.activation.value : '';
+
+const boundOf = (activation: Attributes | undefined, name: string): number => {
+  const bound = activation?.[name];
+  return bound?.type === 'float' ? bound.value : 0;
+};
+
+/** An activation whose argument is x / unit + shift; undefined where it has no such form. */
+function movedActivation(given: Attributes | undefined, unit: number, shift: number): Attributes | undefined {
+  const name = nameOf(given);
+  if (name === '' || !given || (unit === 1 && shift === 0)) return given ?? {};
+  if (!homogeneous.includes(name) || (shift !== 0 && name === 'LeakyRelu')) return undefined;
+  if (name === 'LeakyRelu' || (name === 'Relu' && shift === 0)) return given;
+  const [low, high] =
+    name === 'Relu'
+      ? [0, Number.POSITIVE_INFINITY]
+      : [boundOf(given, 'activation_alpha'), boundOf(given, 'activation_beta')];
+  const move = (bound: number): Attribute => float(fround(fround(bound / unit) + shift));
+  return { activation: string('Clip'), activation_alpha: move(low), activation_beta: move(high) };
+}
+
+/** Bounds and zero point of the bytes in the middle. */
+function middleBytes(kind: number, { dtype, zero }: Quantization): Attributes {
+  const [low, high] = range[dtype];
+  return { middle: int(kind), middle_low: float(low - zero), middle_high: float(high - zero) };
+}
+
+interface Scales {
+  readonly scale: Float32Array;
+  readonly attributes: Attributes;
+}
+
+/**
+ * A sum of two dequantized tensors of bytes that is quantized at once, with the roundings of ONNX Runtime, where a graph
+ * of this form becomes one addition of bytes.
+ */
+function sumOfBytes(product: Product, ending: Ending): Scales | undefined {
+  const { middle, output, residual, addend } = ending;
+  const other = bytesBehind(residual)?.how;
+  if (!middle || !output || !other) return undefined;
+  const lowest = output.zero === range[output.dtype][0];
+  const needless = lowest && nameOf(ending.activation) === 'Relu';
+  const activation = needless ? {} : movedActivation(ending.activation, output.scale, output.zero);
+  if (!activation) return undefined;
+  const [own, added] = [fround(middle.scale / output.scale), fround(other.scale / output.scale)];
+  const [first, second] =
+    addend === 0 ? [own * middle.zero, added * other.zero] : [added * other.zero, own * middle.zero];
+  return {
+    scale: product.units.map((s) => fround(s / middle.scale)),
+    attributes: {
+      ...activation,
+      ...middleBytes(addend === 0 ? 2 : 3, middle),
+      middle_offset: float(middle.zero),
+      middle_scale: float(own),
+      middle_shift: float(fround(output.zero - fround(first + fround(second)))),
+      residual_scale: float(added),
+      y_zero_point: int(0),
+    },
+  };
+}
+
 /** Scales in units of the output where the activation allows, so that a result is rounded once. */
-function scalesOf(product: Product, ending: Ending): { scale: Float32Array; attributes: Record<string, Attribute> } {
-  const { middle, output, activation } = ending;
-  const name = activation?.activation.type === 'string' ? activation.activation.value : '';
-  const unit = output && homogeneous.includes(name) ? output.scale : 1;
-  const to = middle?.scale ?? unit;
-  const attributes: Record<string, Attribute> = { ...activation };
-  const scale = product.units.map((s) => fround(s / to));
-  if (middle) {
-    const [low, high] = range[middle.dtype];
-    attributes.middle_scale = float(fround(middle.scale / unit));
-    attributes.middle_low = float(low - middle.zero);
-    attributes.middle_high = float(high - middle.zero);
-  }
-  if (output && unit === 1) attributes.y_factor = float(fround(1 / output.scale));
-  if (name === 'Clip' && unit !== 1) {
-    for (const bound of ['activation_alpha', 'activation_beta']) {
-      const given = activation?.[bound];
-      if (given?.type === 'float') attributes[bound] = float(fround(given.value / unit));
-    }
-  }
-  const residual = output && bytesBehind(ending.residual);
+function scalesOf(product: Product, ending: Ending): Scales {
+  const { middle, output } = ending;
+  const moved = output && movedActivation(ending.activation, output.scale, 0);
+  const unit = output && moved ? output.scale : 1;
+  const attributes: Attributes = { ...(moved ?? ending.activation), y_zero_point: int(output?.zero ?? 0) };
+  if (middle) Object.assign(attributes, middleBytes(1, middle), { middle_scale: float(fround(middle.scale / unit)) });
+  if (output && !moved) attributes.y_factor = float(fround(1 / output.scale));
+  const residual = output && bytesBehind(ending.residual)?.how;
   if (residual) {
-    attributes.residual_scale = float(fround(residual.how.scale / unit));
-    attributes.residual_zero_point = int(residual.how.zero);
+    attributes.residual_scale = float(fround(residual.scale / unit));
+    attributes.residual_zero_point = int(residual.zero);
   }
-  return { scale, attributes };
+  return { scale: product.units.map((s) => fround(s / (middle?.scale ?? unit))), attributes };
 }
 
 /** Bytes of several groups come in fours. */
@@ -201,7 +259,7 @@ function fuseProduct(editor: GraphEditor, node: Node): boolean {
   const product = withAddedBias(editor, found);
   const ending = endingOf(editor, product.nodes[product.nodes.length - 1]);
   if (!groupsFit(product, ending)) return false;
-  const { scale, attributes } = scalesOf(product, ending);
+  const { scale, attributes } = sumOfBytes(product, ending) ?? scalesOf(product, ending);
   const { weights, bias, x } = product;
   const residual = ending.output ? bytesBehind(ending.residual)?.value : ending.residual;
   const inputs = [
@@ -222,7 +280,6 @@ function fuseProduct(editor: GraphEditor, node: Node): boolean {
       ...attributes,
       x_zero_point: int(x.how.zero),
       y_type: string(ending.output?.dtype ?? 'float32'),
-      y_zero_point: int(ending.output?.zero ?? 0),
     },
   });
   return true;

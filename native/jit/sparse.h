@@ -64,11 +64,17 @@ struct SparseSpec {
 /// What the generated 8-bit code writes.
 enum ByteOutput : int64_t { kOutputFloat = 0, kOutputUnsigned = 1, kOutputSigned = 2 };
 
+/// Rounding to bytes before the residual; none where kind is 0.
+struct Middle {
+  int kind;
+  float low, high, offset, scale, shift;
+};
+
 /// A matrix of 8-bit weights for 8-bit inputs. Of a row's integer sum s (bias included, zero points taken off)
-///     v = s * scale[row], where middle_scale is not 0 rounded, bounded by middle_low and middle_high and multiplied by
-///         middle_scale, + (residual - residual_zero_point) * residual_scale, then the activation,
+///     v = s * scale[row] + (residual - residual_zero_point) * residual_scale, then the activation,
 /// and for byte outputs v * output_scale rounded to nearest even, + output_zero_point, saturated. Products and sums of
-/// v are rounded one by one. A float32 residual goes with a float32 output and is added as it is.
+/// v are rounded one by one. `middle` rounds in between: native/kernels/byte_params.h has the formulas. A float32
+/// residual goes with a float32 output and is added as it is.
 struct ByteSpec {
   /// Laid out as in SparseSpec.
   const uint8_t* weights;
@@ -89,7 +95,7 @@ struct ByteSpec {
   bool residual, residual_signed;
   int64_t residual_zero_point;
   float residual_scale;
-  float middle_scale, middle_low, middle_high;
+  Middle middle;
   int64_t activation;
   float alpha, beta;
   int64_t passes;

@@ -58,26 +58,28 @@ class ByteGenerator : public PieceGenerator {
   void scale(int rows) {
     const bool floats = spec_.output == kOutputFloat;
     if (spec_.residual) address(kOther, residualSlot(), floats ? piece_.first_row : piece_.first_row / 4);
-    const Zmm low = spare(2), high = spare(3);
-    if (spec_.middle_scale != 0) {
-      code_.broadcast(low, word(spec_.middle_low));
-      code_.broadcast(high, word(spec_.middle_high));
-    }
     for (int r = 0; r < rows; r++) {
       const Zmm v = sum(r);
       code_.toFloat(v, v);
       code_.mulWord(v, v, word(spec_.scale[piece_.first_row + r]));
-      if (spec_.middle_scale != 0) {
-        // A NaN becomes the lowest.
-        code_.max(v, v, low);
-        code_.min(v, v, high);
-        code_.toInt(v, v);
-        code_.toFloat(v, v);
-        if (spec_.middle_scale != 1.0f) code_.mulWord(v, v, word(spec_.middle_scale));
-      }
+      if (spec_.middle.kind) roundMiddle(v);
       if (spec_.residual && floats) code_.addVector(v, v, {kOther, r * kLine});
       if (spec_.residual && !floats) addByte(r);
     }
+  }
+
+  /// Rounds v to the bytes in the middle, and multiplies it by their scale unless that is for the residual's sum.
+  void roundMiddle(Zmm v) {
+    const Middle& m = spec_.middle;
+    // A NaN becomes the lowest.
+    code_.broadcast(spare(2), word(m.low));
+    code_.max(v, v, spare(2));
+    code_.broadcast(spare(2), word(m.high));
+    code_.min(v, v, spare(2));
+    code_.toInt(v, v);
+    if (m.offset != 0) code_.addIntWord(v, v, word(static_cast<uint32_t>(static_cast<int32_t>(m.offset))));
+    code_.toFloat(v, v);
+    if (m.kind == 1 || !spec_.residual) code_.mulWord(v, v, word(m.scale));
   }
 
   /// Adds the residual bytes of row `r` to its v.
@@ -86,7 +88,9 @@ class ByteGenerator : public PieceGenerator {
     const Zmm line = spare(0), t = spare(1);
     float scale = spec_.residual_scale;
     if (quarter == 0) code_.load(line, {kOther, r / 4 * kLine});
-    if (!spec_.residual_signed && spec_.residual_zero_point == 0) {
+    const bool fused = spec_.middle.kind >= 2;
+    const int64_t zero_point = fused ? 0 : spec_.residual_zero_point;
+    if (!spec_.residual_signed && zero_point == 0) {
       // A byte masked where it stands converts to a multiple of it; the power of two goes into the scale, exactly.
       code_.bitAndWord(t, line, word(0xffu << (8 * quarter)));
       code_.toFloatUnsigned(t, t);
@@ -98,13 +102,22 @@ class ByteGenerator : public PieceGenerator {
       } else {
         code_.shiftRight(t, t, 24);
       }
-      if (spec_.residual_zero_point) {
-        code_.addIntWord(t, t, word(static_cast<uint32_t>(-static_cast<int32_t>(spec_.residual_zero_point))));
+      if (zero_point) {
+        code_.addIntWord(t, t, word(static_cast<uint32_t>(-static_cast<int32_t>(zero_point))));
       }
       code_.toFloat(t, t);
     }
-    code_.mulWord(t, t, word(scale));
-    code_.add(sum(r), sum(r), t);
+    if (!fused) {
+      code_.mulWord(t, t, word(scale));
+      code_.add(sum(r), sum(r), t);
+      return;
+    }
+    const Zmm total = spare(2);
+    code_.broadcast(total, word(spec_.middle.shift));
+    if (spec_.middle.kind == 3) code_.fmaWord(total, sum(r), word(spec_.middle.scale));
+    code_.fmaWord(total, t, word(scale));
+    if (spec_.middle.kind == 2) code_.fmaWord(total, sum(r), word(spec_.middle.scale));
+    code_.bitOr(sum(r), total, total);
   }
 
   /// Activation, rounding, saturation, and four rows to a line.

@@ -61,7 +61,7 @@ FILIGREE_INLINE const char* readBytePacker(const Step& step, jit::ByteSpec* spec
   spec->output_zero_point = b.output_zero_point, spec->output_scale = b.output_scale;
   spec->residual_signed = b.residual_signed, spec->residual_zero_point = b.residual_zero_point;
   spec->residual_scale = b.residual_scale;
-  spec->middle_scale = b.middle_scale, spec->middle_low = b.middle_low, spec->middle_high = b.middle_high;
+  spec->middle = b.middle;
   return byteOperands(step, spec);
 }
 

@@ -5,22 +5,26 @@
 
 /// Scalars of 8-bit kernels and packers after the shared ones. Of a row's integer sum s (bias included, zero points of
 /// input and weights taken off)
-///     v = s * scale[row], where middle_scale is not 0 rounded to nearest even, bounded by middle_low and middle_high
-///     and
-///         multiplied by middle_scale (bytes that are dequantized at once),
-///         + (residual - residual_zero_point) * residual_scale, then the activation;
+///     v = s * scale[row] + (residual - residual_zero_point) * residual_scale, then the activation.
+/// Where `middle` is not 0 the product is first rounded to bytes, as a graph may ask: m = s * scale[row] bounded by
+/// middle_low and middle_high, rounded to nearest even, + middle_offset; then
+///     middle 1: v = m * middle_scale + (residual - residual_zero_point) * residual_scale
+///     middle 2: v = m * middle_scale + (residual * residual_scale + middle_shift)
+///     middle 3: v = residual * residual_scale + (m * middle_scale + middle_shift)
+/// where 2 and 3 round each sum once, as fused multiply-adds do, and ask for a residual of bytes.
 /// output 0 (float32 map) is v; 1 (unsigned bytes) and 2 (signed bytes) are v * output_scale rounded to nearest even,
 /// + output_zero_point, saturated. With output 0 the residual is a float32 map, added as it is; else it is bytes.
 /// The input's borders and idle lanes must hold input_zero_point where they count.
 #define FILIGREE_BYTE_SCALARS                                                      \
   "i:input_signed i:input_zero_point i:output i:output_zero_point f:output_scale " \
-  "i:residual_signed i:residual_zero_point f:residual_scale f:middle_scale f:middle_low f:middle_high"
+  "i:residual_signed i:residual_zero_point f:residual_scale "                      \
+  "i:middle f:middle_low f:middle_high f:middle_offset f:middle_scale f:middle_shift"
 
 namespace filigree {
 namespace FILIGREE_ISA {
 namespace {
 
-constexpr int kByteScalars = 11;
+constexpr int kByteScalars = 14;
 
 struct ByteParams {
   bool input_signed;
@@ -31,7 +35,7 @@ struct ByteParams {
   bool residual_signed;
   int64_t residual_zero_point;
   float residual_scale;
-  float middle_scale, middle_low, middle_high;
+  jit::Middle middle;
 
   FILIGREE_INLINE_MEMBER int64_t outputSize() const { return output == jit::kOutputFloat ? 4 : 1; }
 };
@@ -51,12 +55,15 @@ FILIGREE_INLINE const char* readByteParams(const Step& step, int at, ByteParams*
   b->residual_signed = w[5] != 0;
   b->residual_zero_point = w[6];
   b->residual_scale = static_cast<float>(floatParam(step, at + 7));
-  b->middle_scale = static_cast<float>(floatParam(step, at + 8));
-  b->middle_low = static_cast<float>(floatParam(step, at + 9));
-  b->middle_high = static_cast<float>(floatParam(step, at + 10));
-  if (b->middle_scale != 0 && !(b->middle_low >= -255 && b->middle_low <= b->middle_high && b->middle_high <= 255)) {
-    return "the middle bounds are not those of bytes";
-  }
+  jit::Middle& m = b->middle;
+  m.kind = static_cast<int>(w[8] >= 0 && w[8] <= 3 ? w[8] : -1);
+  m.low = static_cast<float>(floatParam(step, at + 9)), m.high = static_cast<float>(floatParam(step, at + 10));
+  m.offset = static_cast<float>(floatParam(step, at + 11)), m.scale = static_cast<float>(floatParam(step, at + 12));
+  m.shift = static_cast<float>(floatParam(step, at + 13));
+  if (m.kind < 0) return "middle is 0 to 3";
+  if (m.kind && !(m.low >= -255 && m.low <= m.high && m.high <= 255)) return "the middle bounds are not those of bytes";
+  if (m.kind && !(m.offset >= -255 && m.offset <= 255)) return "the middle offset is no zero point";
+  if (m.kind >= 2 && b->output == jit::kOutputFloat) return "middle 2 and 3 are for bytes";
   if (b->output < jit::kOutputFloat || b->output > jit::kOutputSigned) return "output is 0, 1 or 2";
   if (!byteRange(b->input_zero_point, b->input_signed)) return "the input's zero point is not a byte";
   if (!byteRange(b->residual_zero_point, b->residual_signed)) return "the residual's zero point is not a byte";
@@ -88,17 +95,35 @@ FILIGREE_INLINE const char* readByteConv(const Step& step, int extra, ConvParams
   return nullptr;
 }
 
-/// What rounds v before the residual; nothing where scale is 0.
-struct Middle {
-  float scale, low, high;
-};
+/// a * b + c with one rounding on every instruction set; a is a whole number of few bits.
+FILIGREE_INLINE F32 fusedSum(F32 a, float b, F32 c) {
+#if defined(FILIGREE_AVX512) || defined(FILIGREE_AVX2)
+  return fma(a, set1(b), c);
+#else
+  typedef double Wide __attribute__((vector_size(8 * kLanes)));
+  const Wide sum = __builtin_convertvector(a, Wide) * static_cast<double>(b) + __builtin_convertvector(c, Wide);
+  return __builtin_convertvector(sum, F32);
+#endif
+}
 
-FILIGREE_INLINE Middle middleOf(const ByteParams& b) { return {b.middle_scale, b.middle_low, b.middle_high}; }
+/// The bytes in the middle, or v itself. A NaN gives the lowest where there is rounding.
+FILIGREE_INLINE F32 roundMiddle(F32 v, const jit::Middle& m) {
+  if (m.kind == 0) return v;
+  return roundSmall(min(max(v, set1(m.low)), set1(m.high))) + m.offset;
+}
 
-/// s * scale to v. A NaN gives the lowest where there is rounding.
-FILIGREE_INLINE F32 throughMiddle(F32 v, const Middle& m) {
-  if (m.scale == 0) return v;
-  return roundSmall(min(max(v, set1(m.low)), set1(m.high))) * m.scale;
+/// v without a residual, or with one that is float32.
+FILIGREE_INLINE F32 throughMiddle(F32 v, const jit::Middle& m) { return m.kind == 0 ? v : roundMiddle(v, m) * m.scale; }
+
+/// v with a residual of bytes.
+FILIGREE_INLINE F32 addResidual(F32 v, I32 bytes, const ByteParams& b) {
+  const jit::Middle& m = b.middle;
+  if (m.kind >= 2) {
+    const F32 byte = toFloat(bytes), middle = roundMiddle(v, m), shift = set1(m.shift);
+    return m.kind == 2 ? fusedSum(middle, m.scale, fusedSum(byte, b.residual_scale, shift))
+                       : fusedSum(byte, b.residual_scale, fusedSum(middle, m.scale, shift));
+  }
+  return throughMiddle(v, m) + toFloat(bytes - static_cast<int32_t>(b.residual_zero_point)) * b.residual_scale;
 }
 
 /// v to bytes.

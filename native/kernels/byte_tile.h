@@ -52,14 +52,13 @@ FILIGREE_INLINE I32 dot(I32 sum, const Quad& x, const Quad& w) {
 /// What a finished sum becomes.
 struct ByteEnd {
   ByteParams bytes;
-  Middle middle;
   Requantize requantize;
   int64_t activation;
   float alpha, beta;
 };
 
 FILIGREE_INLINE ByteEnd byteEndOf(const ConvParams& p, const ByteParams& b) {
-  return {b, middleOf(b), requantizeOf(p, b), p.activation, p.alpha, p.beta};
+  return {b, requantizeOf(p, b), p.activation, p.alpha, p.beta};
 }
 
 /// Lines of `rows` output channels of one tile from their sums [row][stride]; y and residual are the first channel's
@@ -69,7 +68,7 @@ __attribute__((noinline)) inline void finishFloats(const ByteEnd& end, int64_t r
                                                    const float* residual) {
   for (int64_t r = 0; r < rows; r++) {
     for (int v = 0; v < kLine; v += kLanes) {
-      F32 value = throughMiddle(toFloat(loadI(sums + r * stride + v)) * scale[r], end.middle);
+      F32 value = throughMiddle(toFloat(loadI(sums + r * stride + v)) * scale[r], end.bytes.middle);
       if (residual) value += load(residual + r * kLine + v);
       store(y + r * kLine + v, apply(value, end.activation, end.alpha, end.beta));
     }
@@ -80,18 +79,15 @@ __attribute__((noinline)) inline void finishFloats(const ByteEnd& end, int64_t r
 __attribute__((noinline)) inline void finishBytes(const ByteEnd& end, int64_t rows, const int32_t* sums, int64_t stride,
                                                   const float* scale, int32_t* y, const int32_t* residual) {
   const ByteParams& b = end.bytes;
-  const F32 zeroPoint = set1(static_cast<float>(b.residual_zero_point));
   for (int64_t r = 0; r < rows; r += 4, y += kLine) {
     for (int v = 0; v < kLine; v += kLanes) {
       F32 values[4];
-      for (int i = 0; i < 4; i++) {
-        values[i] = throughMiddle(toFloat(loadI(sums + (r + i) * stride + v)) * scale[r + i], end.middle);
-      }
+      for (int i = 0; i < 4; i++) values[i] = toFloat(loadI(sums + (r + i) * stride + v)) * scale[r + i];
       if (residual) {
         const I32 quad = loadI(residual + r / 4 * kLine + v);
-        for (int i = 0; i < 4; i++) {
-          values[i] += (toFloat(quadChannel(quad, i, b.residual_signed)) - zeroPoint) * b.residual_scale;
-        }
+        for (int i = 0; i < 4; i++) values[i] = addResidual(values[i], quadChannel(quad, i, b.residual_signed), b);
+      } else {
+        for (int i = 0; i < 4; i++) values[i] = throughMiddle(values[i], b.middle);
       }
       storeI(y + v, packQuad(values, end.requantize));
     }

@@ -74,7 +74,6 @@ FILIGREE_INLINE void copyLines(const BlockAt& block, const StreamJob& job, int32
 /// What follows the sums.
 struct Finish {
   const ByteParams* b;
-  Middle middle;
   Requantize requantize;
   const float* scale;
   int64_t row_begin, row_end;
@@ -97,10 +96,11 @@ FILIGREE_INLINE void valuesOf(const StreamJob& job, const Finish& f, const TileS
   for (int k = 0; k < 4; k++) {
     values[k] = zero();
     if (k >= left) continue;
-    values[k] = throughMiddle(toFloat(loadI(sums + k * kCount * kSegmentLanes)) * f.scale[row + k], f.middle);
+    values[k] = toFloat(loadI(sums + k * kCount * kSegmentLanes)) * f.scale[row + k];
     if (kKind == kByteResidual) {
-      const I32 byte = quadChannel(quad, k, f.b->residual_signed) - static_cast<int32_t>(f.b->residual_zero_point);
-      values[k] = values[k] + toFloat(byte) * f.b->residual_scale;
+      values[k] = addResidual(values[k], quadChannel(quad, k, f.b->residual_signed), *f.b);
+    } else {
+      values[k] = throughMiddle(values[k], f.b->middle);
     }
     if (kKind == kFloatResidual) {
       const float* from = reinterpret_cast<const float*>(tiles.residual[t]) + (row + k) * kSegmentLanes + v * kLanes;
@@ -199,7 +199,7 @@ void run(const Step& step, Range* range) {
     return;
   }
   Finish f;
-  f.b = &b, f.middle = middleOf(b), f.requantize = requantizeOf(p, b);
+  f.b = &b, f.requantize = requantizeOf(p, b);
   f.scale = reinterpret_cast<const float*>(job.base + job.header->scale);
   f.row_begin = job.first_row, f.row_end = jit::streamFirstRow(p.channels_out, job.group_end);
   eachTileSet(p.split ? 0 : range->begin, p.split ? p.tiles() : range->end,

@@ -19,8 +19,8 @@ export interface ByteOptions {
   readonly outputZero: number;
   readonly residual: boolean;
   readonly activation: number;
-  /** Rounded before the residual too. */
-  readonly middle?: boolean;
+  /** How sums are rounded before the residual. */
+  readonly middle?: 1 | 2 | 3;
 }
 
 const alpha = -0.25;
@@ -55,8 +55,10 @@ export const byteOptions: readonly ByteOptions[] = [
     activation: 2,
   },
   { ...plain, split: 0, parts: 1, output: 2, outputZero: 5, residual: false, activation: 6, inputSigned: true },
-  { ...plain, split: 0, parts: 2, output: 1, outputZero: 7, residual: true, activation: 1, middle: true },
-  { ...plain, split: 0, parts: 1, output: 0, outputZero: 0, residual: true, activation: 0, middle: true },
+  { ...plain, split: 0, parts: 2, output: 1, outputZero: 7, residual: true, activation: 1, middle: 1 },
+  { ...plain, split: 1, parts: 2, output: 1, outputZero: 0, residual: true, activation: 0, middle: 2 },
+  { ...plain, split: 0, parts: 2, output: 2, outputZero: 0, residual: true, activation: 1, middle: 3 },
+  { ...plain, split: 0, parts: 1, output: 0, outputZero: 0, residual: true, activation: 0, middle: 1 },
 ];
 
 const f = Math.fround;
@@ -129,8 +131,11 @@ export function checkBytes(
   const positionsOut = out[0] * out[1] * out[2];
   const wanted = sums.map((sum, i) => {
     let v = f(f(sum) * scale[Math.floor(i / positionsOut) % m]!);
-    if (middleScale) v = f(roundEven(Math.min(Math.max(v, -120), 100)) * middleScale);
-    if (o.residual) {
+    if (o.middle) v = roundEven(Math.min(Math.max(v, -120), 100)) - 9;
+    if (o.middle === 1) v = f(v * middleScale);
+    if (o.middle === 2) v = f(v * middleScale + f(add.data[i]! * residualScale + f(0.3)));
+    else if (o.middle === 3) v = f(add.data[i]! * residualScale + f(v * middleScale + f(0.3)));
+    else if (o.residual) {
       v = f(v + (o.output === 0 ? add.data[i]! : f(f(add.data[i]! - residualZero) * residualScale)));
     }
     v = f(activate(v, o.activation));
@@ -179,9 +184,12 @@ export function checkBytes(
     residual_signed: signedBytes,
     residual_zero_point: o.residual && !floats ? residualZero : 0,
     residual_scale: residualScale,
-    middle_scale: middleScale,
+    middle: o.middle ?? 0,
     middle_low: -120,
     middle_high: 100,
+    middle_offset: -9,
+    middle_scale: middleScale,
+    middle_shift: 0.3,
     in: input,
     out: output,
     res: o.residual ? output : [],

@@ -25,9 +25,12 @@ const defaults = {
   residual_signed: 0,
   residual_zero_point: 0,
   residual_scale: 0.5,
-  middle_scale: 0,
+  middle: 0,
   middle_low: 0,
   middle_high: 0,
+  middle_offset: 0,
+  middle_scale: 1,
+  middle_shift: 0,
 };
 
 function piece(changes: object) {

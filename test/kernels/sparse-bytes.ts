@@ -14,8 +14,8 @@ export interface ByteCase extends Omit<ConvCase, 'weights' | 'columnBlocks'> {
   readonly outputScale?: number;
   readonly residualSigned?: boolean;
   readonly residualZero?: number;
-  /** Rounds before the residual, and multiplies by this. */
-  readonly middle?: number;
+  /** Rounding before the residual: how, and the scale. */
+  readonly middle?: readonly [kind: 1 | 2 | 3, scale: number];
   readonly weightsUnsigned?: boolean;
   /** 'one' for all rows, or one a row. */
   readonly weightZero?: 'none' | 'one' | 'rows';
@@ -71,9 +71,12 @@ export function byteScalars(test: ByteCase) {
     residual_signed: test.residualSigned ?? false,
     residual_zero_point: test.residualZero ?? 0,
     residual_scale: 0.75,
-    middle_scale: test.middle ?? 0,
+    middle: test.middle?.[0] ?? 0,
     middle_low: -100,
     middle_high: 90,
+    middle_offset: 11,
+    middle_scale: test.middle?.[1] ?? 1,
+    middle_shift: 3.7,
   };
 }
 
@@ -95,8 +98,12 @@ function roundEven(x: number): number {
 function expected(test: ByteCase, sum: number, scale: number, residual: number | null): number {
   const { output, output_zero_point, output_scale, residual_scale } = byteScalars(test);
   let v = f(f(sum) * scale);
-  if (test.middle) v = f(roundEven(Math.min(Math.max(v, -100), 90)) * f(test.middle));
-  if (residual !== null)
+  const [kind, middleScale] = test.middle ?? [0, 1];
+  if (kind) v = roundEven(Math.min(Math.max(v, -100), 90)) + 11;
+  if (kind === 1 || (kind && residual === null)) v = f(v * f(middleScale));
+  if (kind === 2 && residual !== null) v = f(v * f(middleScale) + f(residual * residual_scale + f(3.7)));
+  else if (kind === 3 && residual !== null) v = f(residual * residual_scale + f(v * f(middleScale) + f(3.7)));
+  else if (residual !== null)
     v = output === 0 ? f(v + residual) : f(v + f((residual - (test.residualZero ?? 0)) * residual_scale));
   v = f(activate(test.activation ?? 0, v, f(test.alpha ?? 0), f(test.beta ?? 0)));
   if (output === 0) return v;

@@ -61,7 +61,7 @@ function quantized(op: string, x: number[], w: number[], axis: number, y: number
   };
 }
 
-const middle = { middle_scale: float(0.75), middle_low: float(-120), middle_high: float(135) };
+const middle = { middle: 1, middle_scale: float(0.75), middle_low: float(-120), middle_high: float(135) };
 const same = { pads: [1, 1, 1, 1] };
 
 const cases: Record<string, LoweredCase> = {
@@ -73,6 +73,15 @@ const cases: Record<string, LoweredCase> = {
   'residual, rounded before': quantized('QConv', [1, 8, 14, 14], [12, 8, 3, 3], 0, [1, 12, 14, 14], {
     residual: true,
     attributes: { ...same, ...middle, activation: 'Relu' },
+  }),
+  'residual in fused sums': quantized('QConv', [1, 8, 9, 9], [16, 8, 1, 1], 0, [1, 16, 9, 9], {
+    residual: true,
+    attributes: { ...middle, middle: 2, middle_offset: float(120), middle_shift: float(-31.7), y_zero_point: 0 },
+  }),
+  'sparse, residual in fused sums': quantized('QConv', [1, 32, 9, 9], [16, 32, 1, 1], 0, [1, 16, 9, 9], {
+    residual: true,
+    density: 0.1,
+    attributes: { ...middle, middle: 3, middle_offset: float(120), middle_shift: float(-31.7), y_zero_point: 0 },
   }),
   'sparse 3x3, stride 2': quantized('QConv', [1, 32, 15, 15], [24, 32, 3, 3], 0, [1, 24, 8, 8], {
     density: 0.1,
