@@ -10,7 +10,7 @@ import { bytes, expectType } from './integer-matmul.ts';
 import type { LowerContext } from './lower.ts';
 import { matmulProblem, matmulShape, multiply } from './matmul.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
-import { dynamicScale, quantizer } from './quantize.ts';
+import { quantizer } from './quantize.ts';
 import { lowerQuantizedConv, lowerQuantizedLinear } from './quantized-lower.ts';
 import { roundHalfEven } from './special-functions.ts';
 import { mapWindow } from './window.ts';
@@ -121,26 +121,6 @@ function quantizedReference(makeSums: MakeSums): OpDefinition['reference'] {
   };
 }
 
-function dynamicReference(makeSums: MakeSums): OpDefinition['reference'] {
-  return (ctx) => {
-    const t = ctx.tensor(0);
-    const values = toNumbers(t);
-    const { scale: xScale, zero } = dynamicScale(values);
-    const put = quantizer('uint8');
-    const x = values.map((v) => put(fround(v / xScale), zero) - zero);
-    const { dims, sums, channels, channelOf } = makeSums(ctx, x, ctx.optional(3));
-    const scale = perChannel(ctx, "weights' scale", ctx.tensor(2), channels).map((s) => fround(s * xScale));
-    const bias = perChannel(ctx, 'bias', ctx.optional(4), channels);
-    const residual = ctx.has(5) ? toNumbers(ctx.tensor(5)) : undefined;
-    const f = activate(ctx);
-    const y = sums.map((sum, i) => {
-      const c = channelOf(i);
-      return f(fround(sum * scale[c]) + bias[c] + (residual ? residual[i] : 0));
-    });
-    return [fromNumbers('float32', dims, y)];
-  };
-}
-
 const quantizedAttributes = {
   ...epilogueAttributes,
   x_zero_point: 'int',
@@ -164,14 +144,6 @@ function inferQuantized(shape: (ctx: InferContext) => Dim[] | undefined) {
   return (ctx: InferContext): ValueType[] => {
     for (const i of [0, 1]) expectType(ctx, i, bytes);
     return [tensorType(quantizedOutput(ctx), shape(ctx))];
-  };
-}
-
-function inferDynamic(shape: (ctx: InferContext) => Dim[] | undefined) {
-  return (ctx: InferContext): ValueType[] => {
-    expectType(ctx, 0, ['float32']);
-    expectType(ctx, 1, bytes);
-    return [tensorType('float32', shape(ctx))];
   };
 }
 
@@ -203,10 +175,6 @@ const common = { domain: 'filigree', since: [1], inputs: [3, 6], outputs: [1, 1]
  *     2: v = activation(m * middle_scale + (residual * residual_scale + middle_shift))
  *     3: v = activation(residual * residual_scale + (m * middle_scale + middle_shift))
  * where 2 and 3 round each sum once: the arithmetic of ONNX Runtime's addition of bytes.
- *
- * DynamicConv and DynamicLinear: x is float32 and quantized as DynamicQuantizeLinear does over the whole tensor.
- * Inputs: 0 x; 1 weights; 2 the weights' scale; 3 their zero point (optional); 4 bias (optional), float32 [channels];
- * 5 residual (optional), float32. y = activation(s * (scale * x's scale) + bias + residual), float32.
  */
 export const quantizedFusedOps: readonly OpDefinition[] = [
   defineOp({
@@ -225,20 +193,5 @@ export const quantizedFusedOps: readonly OpDefinition[] = [
     infer: inferQuantized(shapeOfLinear),
     reference: quantizedReference(linearSums),
     lower: (ctx) => lowerQuantizedLinear(ctx, quantizedOutput(ctx)),
-  }),
-  defineOp({
-    ...common,
-    name: 'DynamicConv',
-    attributes: { ...convAttributes, ...epilogueAttributes },
-    infer: inferDynamic(shapeOfConv),
-    reference: dynamicReference(convSums),
-    window: convWindow,
-  }),
-  defineOp({
-    ...common,
-    name: 'DynamicLinear',
-    attributes: epilogueAttributes,
-    infer: inferDynamic(shapeOfLinear),
-    reference: dynamicReference(linearSums),
   }),
 ];

@@ -1,13 +1,14 @@
 /**
- * Operators that multiply bytes and round (QLinearConv, QLinearMatMul, QGemm) with constant weights become the float
- * operator between DequantizeLinear and QuantizeLinear: one form for the rewrites that follow.
+ * Operators that multiply bytes with constant weights become the float operator after DequantizeLinear, and before
+ * QuantizeLinear where they round (QLinearConv, QLinearMatMul, QGemm): one form for the rewrites that follow. Of dynamic
+ * quantization so do ConvInteger and MatMulInteger whose sums are scaled at once, and com.microsoft's short forms of it.
  */
 
 import { type Attribute, type Graph, makeConstant, makeValue, type Node, tensorType, type Value } from '../ir/graph.ts';
 import { sizeOf } from '../ir/shape.ts';
 import { type HostTensor, tensor, toNumbers } from '../ir/tensor.ts';
 import { everyGraph, GraphEditor } from './editor.ts';
-import { constantOf, dtypeOf, floatAttribute, int, intAttribute, scalarOf, shapeOf } from './match.ts';
+import { bothWays, constantOf, dtypeOf, floatAttribute, int, intAttribute, isOp, scalarOf, shapeOf } from './match.ts';
 import type { Pass } from './pass.ts';
 
 type Maybe = Value | null | undefined;
@@ -97,10 +98,88 @@ function unpack(editor: GraphEditor, node: Node): boolean {
   return true;
 }
 
+/** x and the constant in a product of two, in either order. */
+function factors(node: Node | undefined): readonly [x: Value, constant: Value] | undefined {
+  const [a, b] = isOp(node, 'Mul') ? node.inputs : [];
+  if (!a || !b) return undefined;
+  if (constantOf(b, 'float32')) return [a, b];
+  return constantOf(a, 'float32') ? [b, a] : undefined;
+}
+
+const isScalar = (value: Maybe): boolean => shapeOf(value)?.every((dim) => dim === 1) ?? false;
+
+/** The weights dequantized along axis `axis`; undefined where their parameters fit no such form. */
+function dequantizedWeights(editor: GraphEditor, node: Node, w: readonly Maybe[], axis: number): Value | undefined {
+  const content = constantOf(w[0]);
+  const channels = content?.dims[axis];
+  const scale = channels === undefined ? undefined : vector(w[1], channels);
+  const zero = w[2] && channels !== undefined ? vector(w[2], channels) : null;
+  if (!w[0] || !scale || zero === undefined || (axis === 1 && content?.dims.length !== 2)) return undefined;
+  // A zero point for all channels beside a scale for each, or the other way round, has no place in DequantizeLinear.
+  if (zero && shapeOf(zero)?.length !== shapeOf(scale)?.length) return undefined;
+  return dequantize(editor, node, [w[0], scale, zero], axis);
+}
+
+/** Sums of products of bytes, times both scales: Mul(Cast(MatMulInteger(x, w)), Mul(scale of x, scale of w)). */
+function unpackScaledSums(editor: GraphEditor, node: Node): boolean {
+  if (!isOp(node, 'Mul')) return false;
+  for (const [sums, scales] of bothWays(node)) {
+    const cast = isOp(sums.producer, 'Cast') ? sums.producer : undefined;
+    const product = cast?.inputs[0]?.producer;
+    const known = factors(scales.producer);
+    if (!cast || !known || !isOp(product, 'MatMulInteger', 'ConvInteger') || !isScalar(known[0])) continue;
+    if (editor.onlyReader(sums) !== node || editor.onlyReader(cast.inputs[0] as Value) !== cast) continue;
+    const [x, w, xZero, wZero] = product.inputs;
+    const conv = product.op === 'ConvInteger';
+    if (!x || (xZero && !isScalar(xZero)) || dtypeOf(sums) !== 'float32') continue;
+    const weights = dequantizedWeights(editor, node, [w, known[1], wZero], conv ? 0 : 1);
+    if (!weights) continue;
+    const inputs = [dequantize(editor, node, [x, known[0], xZero ?? null], 0), weights];
+    const attributes = conv ? Object.fromEntries(product.attributes) : {};
+    editor.fuse([product, cast, node], node, { op: conv ? 'Conv' : 'MatMul', version: 13, inputs, attributes });
+    return true;
+  }
+  return false;
+}
+
+/** com.microsoft: MatMulIntegerToFloat and DynamicQuantizeMatMul. */
+function unpackShortForm(editor: GraphEditor, node: Node): boolean {
+  if (node.domain !== 'com.microsoft') return false;
+  const i = node.inputs;
+  const dynamic = node.op === 'DynamicQuantizeMatMul';
+  if (!dynamic && node.op !== 'MatMulIntegerToFloat') return false;
+  const [w, bias] = dynamic ? [[i[1], i[2], i[3]], i[4]] : [[i[1], i[3], i[5]], i[6]];
+  const constant = isConstant(w[0]) && isConstant(w[1]) && isConstant(w[2]) && i[0];
+  if (!constant || dtypeOf(node.outputs[0]) !== 'float32') return false;
+  if (!dynamic && (!isScalar(i[2]) || (i[4] && !isScalar(i[4])))) return false;
+  const weights = dequantizedWeights(editor, node, w, 1);
+  if (!weights) return false;
+  let x = [i[0] as Value, i[2] as Value, i[4] ?? null] as (Value | null)[];
+  if (dynamic) {
+    x = [
+      makeValue(`${node.name}_x`, tensorType('uint8', shapeOf(i[0]))),
+      makeValue(`${node.name}_scale`, tensorType('float32', [])),
+      makeValue(`${node.name}_zero`, tensorType('uint8', [])),
+    ];
+    editor.insert(node, { op: 'DynamicQuantizeLinear', version: 11, inputs: [i[0] as Value] }, x);
+  }
+  const inputs = [dequantize(editor, node, x, 0), weights];
+  if (!bias) {
+    editor.fuse([node], node, { op: 'MatMul', version: 13, inputs });
+    return true;
+  }
+  const y = makeValue(`${node.name}_product`, tensorType('float32', shapeOf(node.outputs[0])));
+  editor.insert(node, { op: 'MatMul', version: 13, inputs }, [y]);
+  editor.fuse([node], node, { op: 'Add', version: 13, inputs: [y, bias] });
+  return true;
+}
+
 function unpackAll(graph: Graph): boolean {
   const editor = new GraphEditor(graph);
   let changed = false;
-  for (const node of [...graph.nodes]) changed = unpack(editor, node) || changed;
+  for (const node of [...graph.nodes]) {
+    changed = unpack(editor, node) || unpackScaledSums(editor, node) || unpackShortForm(editor, node) || changed;
+  }
   return changed;
 }
 
