@@ -14,9 +14,9 @@ export interface Weight {
   readonly axis: number;
 }
 
-const convolutions = new Set(['Conv', 'FusedConv', 'ConvInteger', 'QConv', 'DynamicConv', 'QLinearConv']);
+const convolutions = new Set(['Conv', 'FusedConv', 'ConvInteger', 'QConv', 'QLinearConv']);
 const products = new Set(['MatMul', 'Gemm', 'FusedMatMul', 'FusedGemm', 'MatMulInteger', 'QLinearMatMul']);
-for (const name of ['Linear', 'QLinear', 'DynamicLinear', 'MatMulIntegerToFloat', 'DynamicQuantizeMatMul']) {
+for (const name of ['Linear', 'QLinear', 'MatMulIntegerToFloat', 'DynamicQuantizeMatMul']) {
   products.add(name);
 }
 const recurrent = new Set(['LSTM', 'GRU', 'RNN']);

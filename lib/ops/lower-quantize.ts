@@ -1,7 +1,9 @@
 /** Native lowering of quantisation over row-major tensors. */
 
 import { type DType, dtypeInfo } from '../ir/dtype.ts';
+import type { SegmentLayout } from '../ir/segments.ts';
 import { sizeBetween, sizeOf } from '../ir/shape.ts';
+import { toNumbers } from '../ir/tensor.ts';
 import type { LowerContext, Operand } from './lower.ts';
 import { noKernel } from './lower-elementwise.ts';
 
@@ -28,12 +30,39 @@ function scaleWalk(
 
 const eightOrSixteen: readonly DType[] = ['uint8', 'int8', 'uint16', 'int16'];
 
+/** Number of a constant input of one element; 0 where it is omitted. */
+function scalar(ctx: LowerContext, i: number): number | undefined {
+  if (!ctx.has(i)) return 0;
+  const content = ctx.constant(i);
+  return content && sizeOf(content.dims) === 1 ? toNumbers(content)[0] : undefined;
+}
+
+/** Converts between float32 and bytes where the input already lies in segments and one scale serves all. */
+function convertSegments(ctx: LowerContext, kernel: string, bytes: DType): boolean {
+  const own = ctx.segmentsOf(0);
+  const [scale, zero_point] = [scalar(ctx, 1), scalar(ctx, 2)];
+  if (!own || scale === undefined || zero_point === undefined || (bytes !== 'uint8' && bytes !== 'int8')) return false;
+  const x = ctx.inputSegments(0, own);
+  const y = ctx.outputSegments(0, own.withoutBorders());
+  const channels = { x_channel: 0, y_channel: 0, channels: own.size.c };
+  ctx.step(kernel, [x, y], {
+    ...channels,
+    signed: bytes === 'int8',
+    zero_point,
+    scale,
+    x_map: x.layout as SegmentLayout,
+    y_map: y.layout as SegmentLayout,
+  });
+  return true;
+}
+
 /** Lowers QuantizeLinear: float32 input and scale, an 8- or 16-bit output. */
 export function lowerQuantize(ctx: LowerContext, g: ScaleGranularity, division: DType): string | undefined {
   const odd = [0, 1].find((i) => ctx.dtype(i) !== 'float32');
   if (odd !== undefined) return noKernel(ctx.dtype(odd));
   if (!eightOrSixteen.includes(ctx.outputDtype(0))) return noKernel(ctx.outputDtype(0));
   if (division !== 'float32') return `division in ${division}`;
+  if (g.kind === 'tensor' && convertSegments(ctx, 'segments.quantize.u8', ctx.outputDtype(0))) return undefined;
   const walk = scaleWalk(ctx.dims(0), g);
   if (!walk) return 'blocks that do not divide the axis';
   const type = dtypeInfo(ctx.outputDtype(0)).onnx;
@@ -47,6 +76,7 @@ export function lowerDequantize(ctx: LowerContext, g: ScaleGranularity): string 
   const from = ctx.dtype(0);
   if (from !== 'int32' && !eightOrSixteen.includes(from)) return noKernel(from);
   if (ctx.dtype(1) !== 'float32' || ctx.outputDtype(0) !== 'float32') return noKernel(ctx.outputDtype(0));
+  if (g.kind === 'tensor' && convertSegments(ctx, 'segments.dequantize.u8', from)) return undefined;
   const walk = scaleWalk(ctx.dims(0), g);
   if (!walk) return 'blocks that do not divide the axis';
   const zero = ctx.has(2) ? ctx.input(2) : null;

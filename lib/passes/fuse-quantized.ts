@@ -133,6 +133,29 @@ function goesOn(editor: GraphEditor, q: Node): Node | undefined {
   return next && (fusableActivation(next, output) || residualOf(editor, next, output)) ? back : undefined;
 }
 
+/** Operators that compute on floats whatever follows. */
+const floatWork = [
+  'Add',
+  'Sub',
+  'Mul',
+  'Div',
+  'Pow',
+  'Sqrt',
+  'Erf',
+  'Tanh',
+  'Sigmoid',
+  'Softmax',
+  'LayerNormalization',
+];
+
+/** The DequantizeLinear behind a QuantizeLinear whose bytes nobody else reads and whose floats are computed with. */
+function dequantizedAtOnce(editor: GraphEditor, q: Node): Node | undefined {
+  const back = editor.onlyReader(q.outputs[0] as Value);
+  if (!back || !sameQuantization(quantizes(q), dequantizes(back))) return undefined;
+  const readers = editor.readersOf(back.outputs[0] as Value);
+  return readers.length > 0 && readers.every((node) => isOp(node, ...floatWork)) ? back : undefined;
+}
+
 function endingOf(editor: GraphEditor, first: Node): Ending {
   let ending: Ending = { nodes: [], last: first };
   for (;;) {
@@ -143,6 +166,8 @@ function endingOf(editor: GraphEditor, first: Node): Ending {
     const rounding = quantizes(next);
     if (rounding) {
       const back = nodes.length === 1 ? goesOn(editor, next) : undefined;
+      const floats = nodes.length === 1 && !back ? dequantizedAtOnce(editor, next) : undefined;
+      if (floats) return { nodes: [...nodes, floats], last: floats, middle: rounding };
       if (!back) return { ...ending, nodes, last: next, output: rounding };
       ending = { nodes: [...nodes, back], last: back, middle: rounding };
       continue;
