@@ -1,6 +1,6 @@
 /** Inputs of a model for the command line: from files, or made up. */
 
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { basename } from 'node:path';
 import { InputError, OptionError } from '../errors.ts';
 import { byteLength, dtypeInfo, isFloat } from '../ir/dtype.ts';
@@ -9,6 +9,7 @@ import { type Dim, shapeText, sizeOf } from '../ir/shape.ts';
 import { allocate, fromNumbers, type HostTensor, type HostValue, tensor } from '../ir/tensor.ts';
 import { decodeNpy } from '../onnx/npy.ts';
 import { decodeValue, tensorOfBytes } from '../onnx/tensor-proto.ts';
+import { readPorts } from './cases.ts';
 
 /** What the caller says about shapes: whole shapes by input name, sizes of symbols, the batch. */
 export interface ShapeWishes {
@@ -129,10 +130,16 @@ function rawTensor(path: string, bytes: Uint8Array, port: Port, wishes: ShapeWis
   return tensorOfBytes(port.type.dtype, dims, bytes);
 }
 
-/** All inputs: those from files, the others made up; inputs with a default are left out unless given. */
+/** All inputs: those from files or folders of `input_N.pb`, the others made up; inputs with a default are left out unless given. */
 export function gatherInputs(model: Model, files: readonly string[], wishes: ShapeWishes): (HostValue | undefined)[] {
   const values = new Map<number, HostValue>();
   for (const spec of files) {
+    if (statSync(spec, { throwIfNoEntry: false })?.isDirectory()) {
+      readPorts(spec, 'input', model.inputs).forEach((value, i) => {
+        if (value) values.set(i, value);
+      });
+      continue;
+    }
     const { index, value } = readInput(spec, model, new Set(values.keys()), wishes);
     values.set(index, value);
   }

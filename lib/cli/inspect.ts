@@ -8,9 +8,11 @@ import { macsOf, weightOf } from '../ops/arithmetic.ts';
 import { opKey } from '../ops/op.ts';
 import type { Stage } from '../plan/stage.ts';
 import { CompiledModel } from '../runtime/compiled.ts';
+import { profileRuns } from '../runtime/profile.ts';
 import { type Sparsity, sparsityOf } from '../sparse/patterns.ts';
-import { type Command, grouped, mebibytes, table } from './command.ts';
+import { type Command, grouped, mebibytes, type Output, table } from './command.ts';
 import { gatherInputs, parseShapes } from './feeds.ts';
+import { type Fallback, fallbacksOf } from './why.ts';
 
 interface Layer {
   readonly name: string;
@@ -108,10 +110,11 @@ function parametersOf(compiled: CompiledModel): { count: number; bytes: number }
   return { count, bytes };
 }
 
+const percent = (x: number): string => `${(x * 100).toFixed(1)}%`;
+
 function layerRow(layer: Layer): string[] {
   const { zeros, zeroBlocks, pattern } = layer.sparsity;
   const mega = (n: number | undefined): string => (n === undefined ? '?' : (n / 1e6).toFixed(1));
-  const percent = (x: number): string => `${(x * 100).toFixed(1)}%`;
   const cells = [
     layer.name || '(unnamed)',
     layer.op,
@@ -123,6 +126,15 @@ function layerRow(layer: Layer): string[] {
   return [...cells, mega(layer.macs), mega(layer.effectiveMacs), layer.runsOn];
 }
 
+function printFallbacks(fallbacks: readonly Fallback[], out: Output): void {
+  const share = fallbacks.reduce((sum, each) => sum + each.share, 0);
+  out.line(`nodes on references: ${fallbacks.length}${fallbacks.length ? `, ${percent(share)} of a run` : ''}`);
+  for (const { node, op, reason, ms, hint, share: own } of fallbacks) {
+    out.line(`  ${op} "${node}": ${reason}; ${ms.toFixed(3)} ms, ${percent(own)} of a run`);
+    out.line(`    to make it fast: ${hint}`);
+  }
+}
+
 export const inspectCommand: Command = {
   name: 'inspect',
   summary: 'Shows what a model is made of, how sparse it is, and what will run it.',
@@ -131,13 +143,17 @@ export const inspectCommand: Command = {
   options: {
     shape: { type: 'string', value: 'NAME=1x3x224x224,...', help: 'shapes of inputs, or sizes of symbolic dimensions' },
     batch: { type: 'string', value: 'N', help: 'size of the first dimension where it is symbolic (1)' },
-    why: { type: 'boolean', help: 'list every node that runs on its reference, with the reason' },
+    input: { type: 'string', multiple: true, value: '[NAME=]FILE', help: 'an input from a file, for --why' },
+    why: {
+      type: 'boolean',
+      help: 'run it, and list every node on its reference: reason, share of the time, what would help',
+    },
   },
   async run(args, out) {
     const compiled = CompiledModel.openSync(args.positionals[0]);
     const { model } = compiled;
     const wishes = parseShapes(args.text('shape'), args.count('batch', 1), model);
-    const feeds = gatherInputs(model, [], wishes);
+    const feeds = gatherInputs(model, args.list('input'), wishes);
     const stage = await compiled.prepare(feeds);
     const stages = [stage];
     const places = placement(stages);
@@ -148,6 +164,7 @@ export const inspectCommand: Command = {
       operators[key] = (operators[key] ?? 0) + 1;
     }
     const references = stages.flatMap(({ sections }) => sections.filter((section) => section.kind === 'reference'));
+    const fallbacks = args.flag('why') ? fallbacksOf((await profileRuns(compiled, feeds, 1)).layers) : undefined;
     const parameters = parametersOf(compiled);
     const sum = (of: (layer: Layer) => number | undefined): number =>
       layers.reduce((a, layer) => a + (of(layer) ?? 0), 0);
@@ -165,7 +182,9 @@ export const inspectCommand: Command = {
       effectiveMacs: sum((layer) => layer.effectiveMacs),
       memory,
       layers,
-      references: references.map(({ node, reason }) => ({ node: node.name, op: opKey(node.domain, node.op), reason })),
+      references:
+        fallbacks ??
+        references.map(({ node, reason }) => ({ node: node.name, op: opKey(node.domain, node.op), reason })),
       complete: stage.rest === undefined,
     });
     for (const { name, type } of model.inputs) out.line(`input   ${name}: ${typeText(type)}`);
@@ -187,9 +206,10 @@ export const inspectCommand: Command = {
       `multiply-adds ${grouped(sum((l) => l.macs))}, with nonzero weights ${grouped(sum((l) => l.effectiveMacs))}`,
     );
     out.line(`memory: working ${mebibytes(memory.arenaBytes)}, packed weights ${mebibytes(memory.packedBytes)}`);
-    out.line(`nodes on references: ${references.length}${stage.rest ? ', and what follows depends on data' : ''}`);
-    if (args.flag('why')) {
-      for (const { node, reason } of references) out.line(`  ${opKey(node.domain, node.op)} "${node.name}": ${reason}`);
+    if (fallbacks) {
+      printFallbacks(fallbacks, out);
+    } else {
+      out.line(`nodes on references: ${references.length}${stage.rest ? ', and what follows depends on data' : ''}`);
     }
     compiled.dispose();
     return 0;

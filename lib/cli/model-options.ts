@@ -9,7 +9,12 @@ import { gatherInputs, parseShapes } from './feeds.ts';
 export const modelOptions: Readonly<Record<string, OptionHelp>> = {
   batch: { type: 'string', value: 'N', help: 'size of the first dimension where it is symbolic (1)' },
   shape: { type: 'string', value: 'NAME=1x3x224x224,...', help: 'shapes of inputs, or sizes of symbolic dimensions' },
-  input: { type: 'string', multiple: true, value: '[NAME=]FILE', help: 'an input from a .npy, .pb or raw file' },
+  input: {
+    type: 'string',
+    multiple: true,
+    value: '[NAME=]FILE',
+    help: 'an input from a .npy, .pb or raw file, or a folder of input_N.pb',
+  },
   threads: { type: 'string', value: 'T', help: 'most threads of a run (the usable cores)' },
   'impose-sparsity': {
     type: 'string',

@@ -29,6 +29,15 @@ export interface Problem {
   readonly node: string;
   readonly op: string;
   readonly reason: string;
+  /** What the owner of the model could do about it. */
+  readonly hint: string;
+}
+
+/** What to do about an operator that is not known. */
+function hintForUnknown({ op, domain }: Node): string {
+  const elsewhere = ['', 'ai.onnx.ml', 'com.microsoft'].find((other) => other !== domain && findOp(other, op));
+  if (elsewhere !== undefined) return `the operator of that name is in ${elsewhere || 'ai.onnx'}: correct the domain`;
+  return 'export it as operators that are known, or define it in the model as a function of them';
 }
 
 export interface ImportSources {
@@ -297,15 +306,17 @@ export class GraphImporter {
   #definition(node: Node): OpDefinition | undefined {
     const op = findOp(node.domain, node.op);
     const domain = node.domain || 'ai.onnx';
-    let reason: string | undefined;
-    if (!op) reason = `no operator ${node.op} in ${domain} ${node.version}`;
+    const note = (reason: string, hint: string): void => {
+      this.problems.push({ node: nodeText(node), op: opKey(node.domain, node.op), reason, hint });
+    };
+    if (!op) note(`no operator ${node.op} in ${domain} ${node.version}`, hintForUnknown(node));
     else if (node.version < op.since[0]) {
-      reason = `${node.op} exists since ${domain} ${op.since[0]}, the model imports ${node.version}`;
+      const reason = `${node.op} exists since ${domain} ${op.since[0]}, the model imports ${node.version}`;
+      note(reason, `convert the model to version ${op.since[0]} of ${domain}`);
     } else if (op.until !== undefined && node.version > op.until) {
-      reason = `${node.op} was removed after ${domain} ${op.until}, the model imports ${node.version}`;
-    }
-    if (reason === undefined) return op;
-    this.problems.push({ node: nodeText(node), op: opKey(node.domain, node.op), reason });
+      const reason = `${node.op} was removed after ${domain} ${op.until}, the model imports ${node.version}`;
+      note(reason, `export the model for version ${op.until} of ${domain}`);
+    } else return op;
     return undefined;
   }
 

@@ -38,6 +38,9 @@ export function importModel(proto: ModelProto, external?: ExternalReader): Model
   };
 }
 
+/** Nodes of one reason that the text of an error names; its details name all. */
+const NAMED = 8;
+
 /** One error about all nodes that cannot run, grouped by reason. */
 function unsupported(problems: readonly Problem[]): UnsupportedError {
   const groups = new Map<string, Problem[]>();
@@ -47,8 +50,9 @@ function unsupported(problems: readonly Problem[]): UnsupportedError {
     else groups.set(problem.reason, [problem]);
   }
   const lines = [...groups].map(([reason, group]) => {
-    const rest = group.length > 1 ? ` and ${group.length - 1} more` : '';
-    return `${reason} (${group[0].node}${rest})`;
+    const named = group.slice(0, NAMED).map((problem) => problem.node);
+    const rest = group.length > NAMED ? ` and ${group.length - NAMED} more` : '';
+    return `${reason} (${named.join(', ')}${rest}; ${group[0].hint})`;
   });
   return new UnsupportedError(`the model cannot run here: ${lines.join('; ')}`, { nodes: problems });
 }
