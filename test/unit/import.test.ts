@@ -104,9 +104,14 @@ describe('versions and operators', () => {
     } catch (error) {
       expect(error).toBeInstanceOf(UnsupportedError);
       const { message, details } = error as UnsupportedError;
-      expect(message).toContain('no operator Frobnicate in ai.onnx 17 (Frobnicate "first" and 1 more)');
+      expect(message).toContain(
+        'no operator Frobnicate in ai.onnx 17 (Frobnicate "first", Frobnicate "second"; export it',
+      );
       expect(message).toContain('Mish exists since ai.onnx 18, the model imports 17');
-      expect(message).toContain('no operator Relu in no.such 1');
+      expect(message).toContain('convert the model to version 18 of ai.onnx');
+      expect(message).toContain(
+        'no operator Relu in no.such 1 (Relu "z"; the operator of that name is in ai.onnx: correct',
+      );
       expect((details.nodes as { node: string }[]).map((n) => n.node)).toHaveLength(4);
     }
   });
