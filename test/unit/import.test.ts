@@ -110,7 +110,7 @@ describe('versions and operators', () => {
       expect(message).toContain('Mish exists since ai.onnx 18, the model imports 17');
       expect(message).toContain('convert the model to version 18 of ai.onnx');
       expect(message).toContain(
-        'no operator Relu in no.such 1 (Relu "z"; the operator of that name is in ai.onnx: correct',
+        'no operator Relu in no.such 1 (no.such.Relu "Relu_3"; the operator of that name is in ai.onnx: correct',
       );
       expect((details.nodes as { node: string }[]).map((n) => n.node)).toHaveLength(4);
     }
