@@ -1,12 +1,12 @@
 /** Computes nodes whose inputs are all constant. */
 
 import { FiligreeError } from '../errors.ts';
-import type { Graph, Node } from '../ir/graph.ts';
+import { bodiesOf, type Graph, type Node } from '../ir/graph.ts';
 import { isConcrete, sizeOf } from '../ir/shape.ts';
 import type { HostTensor, HostValue } from '../ir/tensor.ts';
 import { findOp } from '../ops/index.ts';
 import { runNode } from '../ops/interpret.ts';
-import { everyGraph, GraphEditor } from './editor.ts';
+import { GraphEditor } from './editor.ts';
 import type { Pass } from './pass.ts';
 
 /** Results above this many elements are folded only where that does not grow the model. */
@@ -67,10 +67,27 @@ function foldNode(node: Node): readonly HostTensor[] | undefined {
 /** True for weights that wait to be multiplied as bytes. */
 const waits = (node: Node): boolean => node.op === 'DequantizeLinear';
 
+/** Gives bodies the constants that they capture, as their own. */
+function bindConstants(node: Node): void {
+  const bodies = bodiesOf(node);
+  for (const body of bodies) {
+    for (const { inner, outer } of body.captures) {
+      if (!outer.constant) continue;
+      inner.constant = outer.constant;
+      inner.type = outer.type;
+    }
+    body.captures = body.captures.filter(({ inner }) => !inner.constant);
+  }
+  node.captures = [...new Set(bodies.flatMap((body) => body.captures.map(({ outer }) => outer)))];
+}
+
+/** Folds a graph and then its bodies, which see what became constant around them. */
 function fold(graph: Graph, spared: (node: Node) => boolean): boolean {
-  const editor = new GraphEditor(graph);
   const gone: Node[] = [];
+  let changed = false;
   for (const node of graph.nodes) {
+    if (node.captures.length > 0) bindConstants(node);
+    for (const body of bodiesOf(node)) changed = fold(body, spared) || changed;
     const results = spared(node) ? undefined : foldNode(node);
     if (!results) continue;
     node.outputs.forEach((output, i) => {
@@ -81,17 +98,17 @@ function fold(graph: Graph, spared: (node: Node) => boolean): boolean {
     });
     gone.push(node);
   }
-  editor.remove(gone);
-  return gone.length > 0;
+  new GraphEditor(graph).remove(gone);
+  return changed || gone.length > 0;
 }
 
 export const foldConstants: Pass = {
   name: 'fold-constants',
-  run: (graph) => everyGraph(graph, (each) => fold(each, () => false)),
+  run: (graph) => fold(graph, () => false),
 };
 
 /** Leaves quantized weights as they are. */
 export const foldUnquantized: Pass = {
   name: 'fold-unquantized',
-  run: (graph) => everyGraph(graph, (each) => fold(each, waits)),
+  run: (graph) => fold(graph, waits),
 };
