@@ -83,6 +83,7 @@ function bindConstants(node: Node): void {
 
 /** Folds a graph and then its bodies, which see what became constant around them. */
 function fold(graph: Graph, spared: (node: Node) => boolean): boolean {
+  const editor = new GraphEditor(graph);
   const gone: Node[] = [];
   let changed = false;
   for (const node of graph.nodes) {
@@ -98,7 +99,7 @@ function fold(graph: Graph, spared: (node: Node) => boolean): boolean {
     });
     gone.push(node);
   }
-  new GraphEditor(graph).remove(gone);
+  editor.remove(gone);
   return changed || gone.length > 0;
 }
 

@@ -3,6 +3,7 @@
 import type { Graph } from '../ir/graph.ts';
 import { findOp } from '../ops/index.ts';
 import { cleanup } from './cleanup.ts';
+import { collapseConv } from './collapse-conv.ts';
 import { deadCode } from './dead-code.ts';
 import { foldConstants, foldUnquantized } from './fold-constants.ts';
 import { fuseActivations } from './fuse-activations.ts';
@@ -35,6 +36,7 @@ const pipeline: readonly Pass[] = [
   deadCode,
   ifLowered(fuseAttention, 'filigree', 'Attention'),
   deadCode,
+  collapseConv,
   foldIntoConv,
   convEpilogue,
   fuseScale,
