@@ -22,7 +22,9 @@ export interface LoadOptions {
 export function* loadingModel(source: string | Uint8Array, options: LoadOptions = {}): Generator<void, Model> {
   const files = options.files ?? openFile;
   const path = typeof source === 'string' ? source : undefined;
-  const bytes = typeof source === 'string' ? readModelFile(source, files) : source;
+  const given = typeof source === 'string' ? readModelFile(source, files) : source;
+  // Methods of a Buffer differ from those of its base class.
+  const bytes = new Uint8Array(given.buffer, given.byteOffset, given.byteLength);
   const external = new ExternalFiles(path, files, options.externalData);
   const proto = decodeModel(bytes);
   yield;

@@ -95,7 +95,8 @@ export function tensorOfBytes(dtype: DType, dims: readonly number[], bytes: Uint
     dtype,
     dims,
     get data() {
-      data ??= view(bytes.slice());
+      // Not slice(), which of a Buffer is no copy.
+      data ??= view(new Uint8Array(bytes));
       return data;
     },
   };

@@ -26,7 +26,7 @@ export function batchNormAffine(node: Node): Affine | undefined {
   return { scale, shift };
 }
 
-/** Mul or Add of a constant [C, 1, ...] (or one number) after a convolution of `channels` outputs. */
+/** Mul, Div, Add or Sub of a constant [C, 1, ...] (or one number) after a convolution of `channels` outputs. */
 export function constantAffine(node: Node, from: Value, channels: number, rank: number): Affine | undefined {
   const constant = constantOf(
     node.inputs.find((input) => input !== from),
@@ -38,7 +38,18 @@ export function constantAffine(node: Node, from: Value, channels: number, rank: 
   const perChannel = size === channels && dims.length >= rank - 1 && dims[dims.length - (rank - 1)] === channels;
   if (dims.length > rank || (size !== 1 && !perChannel)) return undefined;
   const values = Float64Array.from({ length: channels }, (_, i) => constant.data[size === 1 ? 0 : i] as number);
-  if (node.op === 'Mul') return { scale: values, shift: new Float64Array(channels) };
-  if (node.op === 'Add') return { scale: new Float64Array(channels).fill(1), shift: values };
-  return undefined;
+  const ones = new Float64Array(channels).fill(1);
+  const first = node.inputs[0] === from;
+  switch (node.op) {
+    case 'Mul':
+      return { scale: values, shift: new Float64Array(channels) };
+    case 'Div':
+      return first ? { scale: values.map((v) => 1 / v), shift: new Float64Array(channels) } : undefined;
+    case 'Add':
+      return { scale: ones, shift: values };
+    case 'Sub':
+      return first ? { scale: ones, shift: values.map((v) => -v) } : { scale: ones.map((one) => -one), shift: values };
+    default:
+      return undefined;
+  }
 }

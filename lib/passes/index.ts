@@ -6,6 +6,7 @@ import { cleanup } from './cleanup.ts';
 import { collapseConv } from './collapse-conv.ts';
 import { deadCode } from './dead-code.ts';
 import { foldConstants, foldUnquantized } from './fold-constants.ts';
+import { foldPad } from './fold-pad.ts';
 import { fuseActivations } from './fuse-activations.ts';
 import { fuseAttention } from './fuse-attention.ts';
 import { convEpilogue, foldIntoConv } from './fuse-conv.ts';
@@ -15,6 +16,7 @@ import { fuseQuantized } from './fuse-quantized.ts';
 import { fuseScale } from './fuse-scale.ts';
 import { moveQuantize } from './move-quantize.ts';
 import type { Pass } from './pass.ts';
+import { sinkTranspose } from './sink-transpose.ts';
 import { unpackQuantized } from './unpack-quantized.ts';
 
 /** A pass that pays only where the operator it makes has a kernel. */
@@ -36,6 +38,10 @@ const pipeline: readonly Pass[] = [
   deadCode,
   ifLowered(fuseAttention, 'filigree', 'Attention'),
   deadCode,
+  sinkTranspose,
+  cleanup,
+  deadCode,
+  foldPad,
   collapseConv,
   foldIntoConv,
   convEpilogue,
