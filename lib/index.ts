@@ -1,10 +1,11 @@
 /** Filigree runs ONNX neural networks on CPUs. This is the public API. */
 
-export { Tensor } from 'onnxruntime-common';
 export * from './errors.ts';
 export type { MapType, OptionalType, SequenceType, TensorType, ValueType } from './ir/graph.ts';
 export type { Port } from './ir/model.ts';
 export type { Dim, Shape } from './ir/shape.ts';
+// The interface of onnxruntime-node too, so that this package can be installed in the place of that one.
+export * from './ort/index.ts';
 export { Batcher, type BatcherOptions } from './runtime/batcher.ts';
 export type { NonTensor, RunValue, TensorLike } from './runtime/feeds.ts';
 export type { RunOptions, Scheduler, SessionOptions } from './runtime/options.ts';

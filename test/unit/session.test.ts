@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { InputError, OptionError, RunError } from '../../lib/errors.ts';
 import { type RunValues, Session, Tensor } from '../../lib/index.ts';
-import { floats, model, node, port } from '../models/onnx-writer.ts';
+import { floats, longs, model, node, port } from '../models/onnx-writer.ts';
 
 type Run = (session: Session, feeds: RunValues) => Promise<Record<string, unknown>>;
 const ways: [string, Run][] = [
@@ -150,4 +150,19 @@ test('unknown options and outputs are refused', async () => {
   await expect(Session.load(bytes, { threads: 0 })).rejects.toThrow(/at least 1/);
   const session = await Session.load(bytes);
   await expect(session.run({ x: tensor([1]) }, { outputs: ['z'] })).rejects.toThrow(/no output "z"; it has y/);
+});
+
+test.each([0, 1, 2, 3, 5])('a model in a Buffer %i bytes past an aligned address', async (offset) => {
+  const bytes = model({
+    nodes: [node('Add', ['x', 'w'], ['sum']), node('Reshape', ['sum', 'shape'], ['y'])],
+    inputs: [port('x', 'float32', [4])],
+    outputs: [port('y', 'float32')],
+    initializers: [floats('w', [1, 2, 3, 4]), longs('shape', [2, 2])],
+  });
+  const buffer = Buffer.alloc(bytes.length + offset).subarray(offset);
+  buffer.set(bytes);
+  const session = await Session.load(buffer);
+  const { y } = await session.run({ x: tensor([10, 20, 30, 40]) });
+  expect([...((y as Tensor).data as Float32Array)]).toEqual([11, 22, 33, 44]);
+  expect((y as Tensor).dims).toEqual([2, 2]);
 });
