@@ -24,6 +24,8 @@ export interface HostTensor {
   readonly dtype: DType;
   readonly dims: readonly number[];
   readonly data: Storage;
+  /** The contents where they lie, if that is not aligned for `data`, which is then a copy made at the first use. */
+  readonly unaligned?: Uint8Array;
 }
 
 /** A sequence of values. */

@@ -1,6 +1,7 @@
 /** Bytes to messages, by the schema. */
 
 import { ModelFormatError } from '../errors.ts';
+import { finish } from '../ir/turns.ts';
 import {
   type FieldKind,
   type MapProto,
@@ -90,6 +91,32 @@ function readMessage(reader: WireReader, plan: MessagePlan, target: Fields): voi
   }
 }
 
+/** Fields of a graph, most of them nodes and weights, that are read at a stretch. */
+const STRETCH = 128;
+
+/** The same in turns, as far as the fields of graphs go. */
+function* readingMessage(reader: WireReader, plan: MessagePlan, target: Fields): Generator<void, void> {
+  let read = 0;
+  for (let tag = reader.tag(); tag !== -1; tag = reader.tag()) {
+    const field = plan.fields.get(tag >>> 3);
+    if (!field) reader.skip(tag);
+    else if (field.kind === 'Graph' && (tag & 7) === WIRE.bytes) {
+      const inner = innerOf(field, target);
+      const outer = reader.enter(reader.length());
+      yield* readingMessage(reader, field.message as MessagePlan, inner);
+      reader.leave(outer);
+      target[field.name] = inner;
+    } else readField(reader, plan, field, tag & 7, target);
+    if (++read % STRETCH === 0) yield;
+  }
+}
+
+/** The message that a field adds to; a second occurrence of a single one is merged into the first, as the format says. */
+function innerOf(field: FieldPlan, target: Fields): Fields {
+  const before = field.kind.endsWith('[]') ? undefined : (target[field.name] as Fields | undefined);
+  return before ?? { ...(field.message as MessagePlan).initial };
+}
+
 function readField(reader: WireReader, plan: MessagePlan, field: FieldPlan, wire: number, target: Fields): void {
   const { name, kind } = field;
   if (wire !== field.wire) {
@@ -111,12 +138,9 @@ function readField(reader: WireReader, plan: MessagePlan, field: FieldPlan, wire
 }
 
 function readSubmessage(reader: WireReader, field: FieldPlan, target: Fields): void {
-  const message = field.message as MessagePlan;
-  const many = field.kind.endsWith('[]');
-  // A second occurrence of a single message is merged into the first: the rule of the wire format.
-  const inner = (!many && (target[field.name] as Fields | undefined)) || { ...message.initial };
-  reader.message(() => readMessage(reader, message, inner));
-  if (many) listOf<Fields>(target, field.name).push(inner);
+  const inner = innerOf(field, target);
+  reader.message(() => readMessage(reader, field.message as MessagePlan, inner));
+  if (field.kind.endsWith('[]')) listOf<Fields>(target, field.name).push(inner);
   else target[field.name] = inner;
 }
 
@@ -174,10 +198,10 @@ function readPacked(reader: WireReader, { name, kind }: FieldPlan, target: Field
   return true;
 }
 
-function decode(bytes: Uint8Array, message: MessageName, what: string): Fields {
+function* decoding(bytes: Uint8Array, message: MessageName, what: string): Generator<void, Fields> {
   const target: Fields = { ...plans[message].initial };
   try {
-    readMessage(new WireReader(bytes), plans[message], target);
+    yield* readingMessage(new WireReader(bytes), plans[message], target);
   } catch (error) {
     if (!(error instanceof ModelFormatError)) throw error;
     throw new ModelFormatError(`${what}: ${error.message}`, error.details);
@@ -185,11 +209,17 @@ function decode(bytes: Uint8Array, message: MessageName, what: string): Fields {
   return target;
 }
 
-/** Decodes a model file. Byte fields are views of `bytes`. Throws ModelFormatError naming the byte. */
-export function decodeModel(bytes: Uint8Array): ModelProto {
+const decode = (bytes: Uint8Array, message: MessageName, what: string): Fields =>
+  finish(decoding(bytes, message, what));
+
+/** Decodes a model file in turns. Byte fields are views of `bytes`. Throws ModelFormatError naming the byte. */
+export function* decodingModel(bytes: Uint8Array): Generator<void, ModelProto> {
   if (bytes.length === 0) throw new ModelFormatError('the model has 0 bytes', { offset: 0 });
-  return decode(bytes, 'Model', 'not a valid ONNX model') as unknown as ModelProto;
+  return (yield* decoding(bytes, 'Model', 'not a valid ONNX model')) as unknown as ModelProto;
 }
+
+/** The same without a pause. */
+export const decodeModel = (bytes: Uint8Array): ModelProto => finish(decodingModel(bytes));
 
 /** Decodes a TensorProto file. */
 export function decodeTensorProto(bytes: Uint8Array): TensorProto {

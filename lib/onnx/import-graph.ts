@@ -14,6 +14,7 @@ import {
 } from '../ir/graph.ts';
 import type { Port } from '../ir/model.ts';
 import type { HostTensor } from '../ir/tensor.ts';
+import { finish } from '../ir/turns.ts';
 import { findOp } from '../ops/index.ts';
 import { type OpDefinition, opKey } from '../ops/op.ts';
 import { checkAttributes, decodeAttribute } from './attributes.ts';
@@ -74,6 +75,9 @@ export interface ImportedMain {
   readonly outputs: readonly Port[];
 }
 
+/** Nodes that are imported at a stretch. */
+const STRETCH = 32;
+
 function emptyGraph(name: string): Graph {
   return { name, inputs: [], outputs: [], nodes: [], captures: [] };
 }
@@ -96,8 +100,8 @@ export class GraphImporter {
     this.#sources = sources;
   }
 
-  /** The main graph. Initializers that are inputs as well become defaults where they are `overridable`. */
-  importMain(proto: GraphProto, overridable: boolean): ImportedMain {
+  /** The main graph, in turns. Initializers that are inputs as well become defaults where they are `overridable`. */
+  *importMain(proto: GraphProto, overridable: boolean): Generator<void, ImportedMain> {
     const graph = emptyGraph(proto.name || 'main');
     const scope = this.#scope(graph, undefined);
     const initializers = this.#initializers(proto);
@@ -114,7 +118,7 @@ export class GraphImporter {
       inputs.push({ name: info.name, type: value.type as ValueType });
     }
     if (defaults.size) graph.defaults = defaults;
-    this.#fill(proto, scope, initializers);
+    yield* this.#fill(proto, scope, initializers);
     const outputs = proto.output.map((info, i) => {
       const type = declaredType(info.type, info.name) ?? graph.outputs[i].type;
       return { name: info.name, type: type ?? { kind: 'tensor', dtype: 'float32', shape: undefined } } as Port;
@@ -135,7 +139,7 @@ export class GraphImporter {
       this.#input(info, scope);
       initializers.delete(info.name);
     }
-    this.#fill(proto, scope, initializers);
+    finish(this.#fill(proto, scope, initializers));
     return graph;
   }
 
@@ -177,10 +181,10 @@ export class GraphImporter {
     scope.names.set(name, value);
   }
 
-  #fill(proto: GraphProto, scope: Scope, initializers: ReadonlyMap<string, HostTensor>): void {
+  *#fill(proto: GraphProto, scope: Scope, initializers: ReadonlyMap<string, HostTensor>): Generator<void, void> {
     const { graph } = scope;
     for (const [name, tensor] of initializers) this.#define(name, makeConstant(name, tensor), scope, 'an initializer');
-    this.#nodes(proto.node, scope, `graph "${graph.name}"`);
+    yield* this.#nodes(proto.node, scope, `graph "${graph.name}"`);
     const declared = new Map([...proto.valueInfo, ...proto.output].map((info) => [info.name, info]));
     graph.outputs = proto.output.map(({ name }) => {
       const value = name === '' ? undefined : this.#lookup(name, scope);
@@ -195,8 +199,9 @@ export class GraphImporter {
     }
   }
 
-  #nodes(nodes: readonly NodeProto[], scope: Scope, where: string): void {
-    for (const node of orderNodes(nodes, where)) {
+  *#nodes(nodes: readonly NodeProto[], scope: Scope, where: string): Generator<void, void> {
+    for (const [i, node] of orderNodes(nodes, where).entries()) {
+      if (i % STRETCH === 0) yield;
       const called = calledBy(node, this.#sources.functions);
       if (called) this.#inline(node, called, scope);
       else this.#node(node, scope);
@@ -344,7 +349,7 @@ export class GraphImporter {
     proto.input.forEach((formal, i) => {
       this.#define(formal, inputs[i] ?? null, frame, where);
     });
-    this.#nodes(proto.node, frame, where);
+    finish(this.#nodes(proto.node, frame, where));
     node.output.forEach((actual, i) => {
       if (actual === '') return;
       const value = frame.names.get(proto.output[i]);

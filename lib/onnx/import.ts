@@ -12,17 +12,17 @@ import type { ExternalReader } from './tensor-proto.ts';
 const OVERRIDABLE_SINCE = 4;
 
 /**
- * Imports a decoded model: names resolved, nodes in order, functions inlined, everything checked against the operator
+ * Imports a decoded model, in turns: names resolved, nodes in order, functions inlined, everything checked against the operator
  * definitions. `external` reads data that lies outside the model. Throws ModelFormatError for an invalid model and one
  * UnsupportedError with all nodes that cannot run.
  */
-export function importModel(proto: ModelProto, external?: ExternalReader): Model {
+export function* importingModel(proto: ModelProto, external?: ExternalReader): Generator<void, Model> {
   checkIrVersion(proto.irVersion);
   if (!proto.graph) throw new ModelFormatError('not a valid ONNX model: it has no graph');
   const opsets = decodeOpsets(proto.opsetImport, 'the model');
   const functions = readFunctions(proto, proto.graph);
   const importer = new GraphImporter({ opsets, functions, external });
-  const { graph, inputs, outputs } = importer.importMain(proto.graph, proto.irVersion >= OVERRIDABLE_SINCE);
+  const { graph, inputs, outputs } = yield* importer.importMain(proto.graph, proto.irVersion >= OVERRIDABLE_SINCE);
   if (importer.problems.length) throw unsupported(importer.problems);
   return {
     graph,

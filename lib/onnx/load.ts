@@ -2,10 +2,11 @@
 
 import { FiligreeError, ModelFormatError } from '../errors.ts';
 import type { Model } from '../ir/model.ts';
-import { inferTypes } from '../ops/infer.ts';
-import { decodeModel } from './decode.ts';
+import { finish } from '../ir/turns.ts';
+import { inferringTypes } from '../ops/infer.ts';
+import { decodingModel } from './decode.ts';
 import { ExternalFiles, type FileOpener, openFile } from './external-data.ts';
-import { importModel } from './import.ts';
+import { importingModel } from './import.ts';
 
 export interface LoadOptions {
   /** Opens files; the runtime maps them instead of copying. */
@@ -26,21 +27,17 @@ export function* loadingModel(source: string | Uint8Array, options: LoadOptions 
   // Methods of a Buffer differ from those of its base class.
   const bytes = new Uint8Array(given.buffer, given.byteOffset, given.byteLength);
   const external = new ExternalFiles(path, files, options.externalData);
-  const proto = decodeModel(bytes);
+  const proto = yield* decodingModel(bytes);
   yield;
-  const model = importModel(proto, external.read);
+  const model = yield* importingModel(proto, external.read);
   yield;
-  inferTypes(model.graph);
+  yield* inferringTypes(model.graph);
   return model;
 }
 
 /** The same in one go. */
 export function loadModel(source: string | Uint8Array, options: LoadOptions = {}): Model {
-  const loading = loadingModel(source, options);
-  for (;;) {
-    const step = loading.next();
-    if (step.done) return step.value;
-  }
+  return finish(loadingModel(source, options));
 }
 
 function readModelFile(path: string, files: FileOpener): Uint8Array {

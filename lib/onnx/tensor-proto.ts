@@ -94,6 +94,7 @@ export function tensorOfBytes(dtype: DType, dims: readonly number[], bytes: Uint
     kind: 'tensor',
     dtype,
     dims,
+    unaligned: bytes,
     get data() {
       // Not slice(), which of a Buffer is no copy.
       data ??= view(new Uint8Array(bytes));

@@ -141,10 +141,21 @@ export class WireReader {
 
   /** Runs `read` with the next `length` bytes as the message, then steps behind them. */
   within(length: number, read: () => void): void {
+    const outer = this.enter(length);
+    read();
+    this.leave(outer);
+  }
+
+  /** Makes the next `length` bytes the message; returns what {@link leave} takes. */
+  enter(length: number): number {
     if (++this.#depth > MAX_MESSAGE_DEPTH) throw this.error(`messages nested deeper than ${MAX_MESSAGE_DEPTH}`);
     const outer = this.end;
     this.end = this.pos + length;
-    read();
+    return outer;
+  }
+
+  /** Steps behind the message, back to the one around it. */
+  leave(outer: number): void {
     this.pos = this.end;
     this.end = outer;
     this.#depth--;

@@ -5,6 +5,7 @@ import type { DType } from '../ir/dtype.ts';
 import { bodiesOf, type Graph, type Node, nodeText, type Value, type ValueType } from '../ir/graph.ts';
 import { type Dim, isConcrete, type Shape, sizeOf } from '../ir/shape.ts';
 import { type HostTensor, type HostValue, toIntegers } from '../ir/tensor.ts';
+import { finish } from '../ir/turns.ts';
 import { findOp } from './index.ts';
 import { runNode } from './interpret.ts';
 import { type InferContext, NodeAccess, type OpDefinition } from './op.ts';
@@ -21,11 +22,21 @@ export type KnownContents = ReadonlyMap<Value, HostTensor>;
  * known shapes (Shape, Gather, Concat ... Reshape) and returns them. Sizes that are not known get symbols of their own. Declared types of inner values count only where
  * inference has none, and without their shape. Throws ModelFormatError where types or shapes cannot meet.
  */
-export function inferTypes(graph: Graph): KnownContents {
+export const inferTypes = (graph: Graph): KnownContents => finish(inferringTypes(graph));
+
+/** Nodes of the main graph that are inferred at a stretch. */
+const STRETCH = 32;
+
+/** The same in turns. */
+export function* inferringTypes(graph: Graph): Generator<void, KnownContents> {
   const contents = new Map<Value, HostTensor>();
   const symbolic = new SymbolicContents((value) => contentOf(value, contents));
   let symbols = 0;
-  inferGraph(graph, { contents, symbolic, fresh: () => `${FRESH}${symbols++}` });
+  const known = { contents, symbolic, fresh: () => `${FRESH}${symbols++}` };
+  for (const [i, node] of graph.nodes.entries()) {
+    inferNode(node, known);
+    if (i % STRETCH === STRETCH - 1) yield;
+  }
   return contents;
 }
 
@@ -48,21 +59,19 @@ function named(type: ValueType | undefined, known: Known, fromBodies: boolean): 
   return { ...type, shape: type.shape.map((dim) => (unknown(dim) ? known.fresh() : dim)) };
 }
 
-function inferGraph(graph: Graph, known: Known): void {
-  for (const node of graph.nodes) {
-    const op = findOp(node.domain, node.op);
-    if (!op) throw new InternalError(`no operator ${nodeText(node)}`);
-    const ctx = new StaticContext(node, known);
-    const given = op.bodyInputs?.(ctx) ?? [];
-    const bodies = bodiesOf(node);
-    for (const body of bodies) inferBody(body, given, known);
-    const types = op.infer(ctx);
-    node.outputs.forEach((output, i) => {
-      if (output) output.type = named(types[i] ?? withoutShape(output.type), known, bodies.length > 0);
-    });
-    follow(node, op, known.contents);
-    known.symbolic.follow(node);
-  }
+function inferNode(node: Node, known: Known): void {
+  const op = findOp(node.domain, node.op);
+  if (!op) throw new InternalError(`no operator ${nodeText(node)}`);
+  const ctx = new StaticContext(node, known);
+  const given = op.bodyInputs?.(ctx) ?? [];
+  const bodies = bodiesOf(node);
+  for (const body of bodies) inferBody(body, given, known);
+  const types = op.infer(ctx);
+  node.outputs.forEach((output, i) => {
+    if (output) output.type = named(types[i] ?? withoutShape(output.type), known, bodies.length > 0);
+  });
+  follow(node, op, known.contents);
+  known.symbolic.follow(node);
 }
 
 function inferBody(body: Graph, given: readonly (ValueType | undefined)[], known: Known): void {
@@ -76,7 +85,7 @@ function inferBody(body: Graph, given: readonly (ValueType | undefined)[], known
     if (content) known.contents.set(inner, content);
     else known.symbolic.copy(outer, inner);
   }
-  inferGraph(body, known);
+  for (const node of body.nodes) inferNode(node, known);
 }
 
 function withoutShape(type: ValueType | undefined): ValueType | undefined {

@@ -122,6 +122,7 @@ class StagePlanner {
     if (dynamic) {
       this.#at++;
       this.#reference(dynamic, 'the shape of its result depends on data');
+      yield;
     }
     return this.#finish(dynamic !== undefined);
   }

@@ -1,6 +1,5 @@
 /** A model ready to run on contents: what Session, the command line and the adapters share. */
 
-import { setImmediate } from 'node:timers/promises';
 import { RunError } from '../errors.ts';
 import type { NumericStorage } from '../ir/dtype.ts';
 import type { Value } from '../ir/graph.ts';
@@ -11,7 +10,7 @@ import { imposeSparsity } from '../passes/impose-sparsity.ts';
 import { optimize, optimizing } from '../passes/index.ts';
 import { rowsAreIndependent } from '../plan/rows.ts';
 import type { Stage } from '../plan/stage.ts';
-import { type DriveOptions, driveAsync, driveSync } from './driver.ts';
+import { type DriveOptions, driveAsync, driveSync, inTurns } from './driver.ts';
 import { thisMachine } from './machine.ts';
 import { openModelFile } from './model-file.ts';
 import { batchOf, cutBatch, type Panel, type Panels, RowCollector, sliceRows } from './panels.ts';
@@ -57,17 +56,8 @@ export class CompiledModel {
 
   /** The same, letting others run in between. */
   static async open(source: string | Uint8Array, options: CompileOptions = {}): Promise<CompiledModel> {
-    const loading = loadingModel(source, { files: openModelFile, ...options });
-    let step = loading.next();
-    while (!step.done) {
-      await setImmediate();
-      step = loading.next();
-    }
-    const model = step.value;
-    await setImmediate();
-    if ((options.optimization ?? 'all') === 'all') {
-      for (const _ of optimizing(model.graph)) await setImmediate();
-    }
+    const model = await inTurns(loadingModel(source, { files: openModelFile, ...options }));
+    if ((options.optimization ?? 'all') === 'all') await inTurns(optimizing(model.graph));
     return new CompiledModel(model, options);
   }
 

@@ -8,8 +8,8 @@ import { type AbortToken, type NativeRunOptions, native } from './native.ts';
 import type { Answer, Execution, Request } from './program.ts';
 import type { Weights } from './weights.ts';
 
-/** Planning holds the event loop at most about this long at a stretch (milliseconds). */
-const SLICE = 3;
+/** Loading and planning hold the event loop little longer than this at a stretch (milliseconds). */
+const SLICE = 2;
 
 export interface DriveOptions {
   readonly threads: number;
@@ -45,6 +45,19 @@ function nativeOptions(options: DriveOptions, steps: number, token?: AbortToken)
   const { threads, priority = 0, onProfile } = options;
   const profile = onProfile && new Float64Array(2 * steps);
   return { threads, priority, ...(profile ? { profile } : {}), ...(token ? { token } : {}) };
+}
+
+/** Does work of this thread, letting others run in between. */
+export async function inTurns<T>(work: Generator<unknown, T>): Promise<T> {
+  await setImmediate();
+  for (let since = performance.now(); ; ) {
+    const step = work.next();
+    if (step.done) return step.value;
+    if (performance.now() - since > SLICE) {
+      await setImmediate();
+      since = performance.now();
+    }
+  }
 }
 
 /** Runs to the end on this thread; idle threads of the pool help. */
@@ -109,7 +122,7 @@ async function drive<T>(
       if (run.profile) options.onProfile?.(request, run.profile, options.threads);
       since = performance.now();
     } else if (request.kind === 'prepare') {
-      await weights.prepare(request.plan);
+      await inTurns(weights.preparing(request.plan));
       since = performance.now();
     } else {
       if (request.kind === 'reference') options.onReference?.(request);

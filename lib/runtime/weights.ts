@@ -8,6 +8,16 @@ import { type NativeBlob, type NativePlan, native } from './native.ts';
 
 type PackedSource = Extract<ConstantSource, { kind: 'packed' }>;
 
+/** Smaller constants are copied anyway. */
+const COPIED_BYTES = 2 ** 16;
+
+/** How a large constant is copied to where it is aligned; undefined where it can stay. */
+function asPacking(tensor: HostTensor): PackedSource | undefined {
+  const bytes = tensor.unaligned?.length ?? 0;
+  if (bytes <= COPIED_BYTES) return undefined;
+  return { kind: 'packed', owner: tensor, packer: 'pack.bytes', sources: [tensor], numbers: Float64Array.of(bytes) };
+}
+
 /** The native constants of one session. */
 export class Weights {
   readonly #machine: Machine;
@@ -27,12 +37,22 @@ export class Weights {
     return this.#packedBytes;
   }
 
-  /** Makes the plan's packings on the thread pool; those that exist already are free. */
-  async prepare(plan: EncodedPlan): Promise<void> {
-    await Promise.all(plan.constants.map((source) => (source.kind === 'packed' ? this.#packing(source, false) : null)));
+  /** Begins the plan's packings on the thread pool, in turns; those that exist already are free. Returns their end. */
+  *preparing(plan: EncodedPlan): Generator<void, Promise<unknown>> {
+    const begun: (NativeBlob | Promise<NativeBlob>)[] = [];
+    for (const source of plan.constants) {
+      const packed = source.kind === 'packed' ? source : asPacking(source.tensor);
+      if (!packed) continue;
+      const packing = this.#packing(packed, false);
+      // Awaited below; one that fails before the last has begun is no unhandled rejection.
+      if (packing instanceof Promise) packing.catch(() => {});
+      begun.push(packing);
+      yield;
+    }
+    return Promise.all(begun);
   }
 
-  /** A native plan; packings that {@link prepare} has not made are made here, on this thread. */
+  /** A native plan; packings that {@link preparing} has not made are made here, on this thread. */
   instantiate(plan: EncodedPlan): NativePlan {
     const addon = native();
     const blobs = plan.constants.map((source) =>
@@ -62,6 +82,8 @@ export class Weights {
   }
 
   #constant(tensor: HostTensor): NativeBlob {
+    const packed = asPacking(tensor);
+    if (packed) return this.#packing(packed, true) as NativeBlob;
     let blob = this.#constants.get(tensor);
     if (!blob) {
       blob = native().constant(tensor.data as NumericStorage);
@@ -81,7 +103,7 @@ export class Weights {
     const known = owned.get(key);
     if (known && !(now && known instanceof Promise)) return known;
     const id = this.#machine.kernels.get(source.packer)?.id as number;
-    const sources = source.sources.map((tensor) => tensor && (tensor.data as NumericStorage));
+    const sources = source.sources.map((tensor) => tensor && (tensor.unaligned ?? (tensor.data as NumericStorage)));
     if (now) return this.#keep(owned, key, native().packSync(this.#machine.isa, id, sources, source.numbers));
     const packing = native().pack(this.#machine.isa, id, sources, source.numbers);
     owned.set(key, packing);

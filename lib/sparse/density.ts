@@ -1,19 +1,46 @@
 /** How many of a constant's elements are not zero. */
 
+import { dtypeInfo, isPacked, type NumericStorage, storageLength } from '../ir/dtype.ts';
 import { sizeOf } from '../ir/shape.ts';
-import { type HostTensor, toNumbers } from '../ir/tensor.ts';
+import { type HostTensor, tensor as tensorOf, toNumbers } from '../ir/tensor.ts';
 
 /** Larger tensors are sampled: planning must not hold the event loop. */
-const WHOLE = 1 << 17;
+const WHOLE = 1 << 15;
 /** Neighbouring elements of a sample, so that few pages of a mapped file are touched. */
 const RUN = 1024;
 
 const known = new WeakMap<HostTensor, number>();
 
-function countIn(entries: ArrayLike<number>, from: number, to: number): number {
+function countIn(entries: ArrayLike<number>): number {
   let count = 0;
-  for (let i = from; i < to; i++) if (entries[i] !== 0) count++;
+  for (let i = 0; i < entries.length; i++) if (entries[i] !== 0) count++;
   return count;
+}
+
+/** Elements `from` to `to`; all where several share a byte. */
+function elements(tensor: HostTensor, from: number, to: number): ArrayLike<number> {
+  const { dtype, unaligned } = tensor;
+  const { storage } = dtypeInfo(dtype);
+  if (!storage || isPacked(dtype)) return toNumbers(tensor);
+  const [begin, end] = [storageLength(dtype, from), storageLength(dtype, to)];
+  const width = storage.BYTES_PER_ELEMENT;
+  const data = unaligned
+    ? new storage(Uint8Array.from(unaligned.subarray(begin * width, end * width)).buffer, 0, end - begin)
+    : (tensor.data as NumericStorage).subarray(begin, end);
+  return dtype === 'float32' ? (data as Float32Array) : toNumbers(tensorOf(dtype, [to - from], data));
+}
+
+function count(tensor: HostTensor): number {
+  const size = sizeOf(tensor.dims);
+  if (size === 0) return 1;
+  if (size <= WHOLE || isPacked(tensor.dtype)) return countIn(elements(tensor, 0, size)) / size;
+  const runs = WHOLE / RUN;
+  let found = 0;
+  for (let r = 0; r < runs; r++) {
+    const from = Math.floor((r * (size - RUN)) / (runs - 1));
+    found += countIn(elements(tensor, from, from + RUN));
+  }
+  return found / WHOLE;
 }
 
 /**
@@ -23,20 +50,7 @@ function countIn(entries: ArrayLike<number>, from: number, to: number): number {
 export function densityOf(tensor: HostTensor): number {
   const remembered = known.get(tensor);
   if (remembered !== undefined) return remembered;
-  const entries = tensor.dtype === 'float32' ? (tensor.data as Float32Array) : toNumbers(tensor);
-  const size = sizeOf(tensor.dims);
-  let density = 1;
-  if (size > WHOLE && entries.length === size) {
-    const runs = WHOLE / RUN;
-    let count = 0;
-    for (let r = 0; r < runs; r++) {
-      const from = Math.floor((r * (size - RUN)) / (runs - 1));
-      count += countIn(entries, from, from + RUN);
-    }
-    density = count / WHOLE;
-  } else if (size > 0) {
-    density = countIn(entries, 0, entries.length) / size;
-  }
+  const density = count(tensor);
   known.set(tensor, density);
   return density;
 }

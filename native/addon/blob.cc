@@ -11,6 +11,8 @@ namespace filigree {
 namespace {
 
 constexpr size_t kCopiedBytes = 64 * 1024;
+/// Of the widest element type.
+constexpr uintptr_t kAlignment = 8;
 /// Before a packing's size is known its check sees more room than anything needs.
 constexpr size_t kUnbounded = size_t{1} << 62;
 uint8_t* const kPresent = reinterpret_cast<uint8_t*>(uintptr_t{64});
@@ -89,7 +91,20 @@ bool PackCall::fail(const char* errorCode, const std::string& what) {
   return false;
 }
 
+bool PackCall::align() {
+  for (Operand& operand : operands) {
+    if (reinterpret_cast<uintptr_t>(operand.data) % kAlignment == 0) continue;
+    Block copy = Block::allocate(operand.bytes);
+    if (!copy.data()) return false;
+    std::memcpy(copy.data(), operand.data, operand.bytes);
+    operand.data = copy.data();
+    copies.push_back(std::move(copy));
+  }
+  return true;
+}
+
 void PackCall::fill(Gang& gang) {
+  if (!align()) return void(fail("ERR_MEMORY", "no memory for a source"));
   operands.push_back({kPresent, kUnbounded});
   const Step step{operands.data(), static_cast<int>(operands.size()), words.data(), static_cast<int>(words.size())};
   Work work{0, 0, 0};

@@ -61,6 +61,8 @@ struct PackCall {
 
  private:
   bool fail(const char* errorCode, const std::string& what);
+  /// Copies sources to where every element type can be read.
+  bool align();
 };
 
 Napi::Value constant(const Napi::CallbackInfo& info);

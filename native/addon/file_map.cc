@@ -45,8 +45,16 @@ Napi::Value bufferOver(Napi::Env env, const std::string& path, std::unique_ptr<M
                        size_t bytes) {
   uint8_t* data = static_cast<uint8_t*>(mapping->data) + lead;
   napi_value buffer;
-  const auto release = [](napi_env, void*, void* hint) { delete static_cast<Mapping*>(hint); };
+  const auto release = [](napi_env at, void*, void* hint) {
+    auto* gone = static_cast<Mapping*>(hint);
+    int64_t total = 0;
+    napi_adjust_external_memory(at, static_cast<int64_t>(gone->size), &total);
+    delete gone;
+  };
   if (napi_create_external_arraybuffer(env, data, bytes, release, mapping.get(), &buffer) == napi_ok) {
+    // Pages of a file are no memory that a collection would give back.
+    int64_t total = 0;
+    napi_adjust_external_memory(env, -static_cast<int64_t>(mapping->size), &total);
     mapping.release();
     return Napi::Value(env, buffer);
   }

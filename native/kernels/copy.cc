@@ -34,6 +34,8 @@ void runCopy(const Step& step, Range* range) {
   }
 }
 
+size_t packedBytes(const Step& step) { return static_cast<size_t>(intParam(step, 0)); }
+
 constexpr int64_t kMaxPattern = 64;
 
 const char* checkFill(const Step& step, Work* work) {
@@ -65,6 +67,10 @@ void runFill(const Step& step, Range* range) {
 
 // y = the first `bytes` bytes of x; y may be x.
 FILIGREE_KERNEL(copyBytes) = {"copy.bytes", "r:x w:y", "i:bytes", checkCopy, runCopy, nullptr, nullptr, false};
+
+// A copy as a constant: for contents that are not aligned where they lie.
+FILIGREE_KERNEL(packBytes) = {"pack.bytes", "r:x w:packing", "i:bytes", checkCopy,
+                              runCopy,      packedBytes,     nullptr,   false};
 
 // `bytes` bytes of y hold the bytes of the pattern over and over.
 FILIGREE_KERNEL(fillBytes) = {"fill.bytes", "w:y", "i:bytes l:pattern", checkFill, runFill, nullptr, nullptr, false};

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { fromNumbers, tensor } from '../../lib/ir/tensor.ts';
+import { tensorOfBytes } from '../../lib/onnx/tensor-proto.ts';
 import { densityOf } from '../../lib/sparse/density.ts';
 import { sparsityOf } from '../../lib/sparse/patterns.ts';
 
@@ -48,4 +49,15 @@ test('patterns of zeros', () => {
       1,
     ).pattern,
   ).toBe('unstructured');
+});
+
+test('tensors that are not aligned are sampled where they lie', () => {
+  const size = 1 << 20;
+  const floats = Float32Array.from({ length: size }, (_, i) => (i % 4 === 0 ? 1 : 0));
+  const bytes = new Uint8Array(4 * size + 1).subarray(1);
+  bytes.set(new Uint8Array(floats.buffer));
+  const unaligned = tensorOfBytes('float32', [size], bytes);
+  expect(densityOf(unaligned)).toBe(0.25);
+  expect(densityOf(tensorOfBytes('float32', [8], bytes.subarray(0, 32)))).toBe(0.25);
+  expect((unaligned.data as Float32Array).subarray(0, 5)).toEqual(floats.subarray(0, 5));
 });

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { InputError, OptionError, RunError } from '../../lib/errors.ts';
 import { type RunValues, Session, Tensor } from '../../lib/index.ts';
-import { floats, longs, model, node, port } from '../models/onnx-writer.ts';
+import { floats, longs, model, node, port, rawTensor } from '../models/onnx-writer.ts';
 
 type Run = (session: Session, feeds: RunValues) => Promise<Record<string, unknown>>;
 const ways: [string, Run][] = [
@@ -165,4 +165,28 @@ test.each([0, 1, 2, 3, 5])('a model in a Buffer %i bytes past an aligned address
   const { y } = await session.run({ x: tensor([10, 20, 30, 40]) });
   expect([...((y as Tensor).data as Float32Array)]).toEqual([11, 22, 33, 44]);
   expect((y as Tensor).dims).toEqual([2, 2]);
+});
+
+test('large weights that are not aligned, packed and used as they are', async () => {
+  const [rows, columns] = [130, 200];
+  const w = Float32Array.from({ length: rows * columns }, (_, i) => (i % 7) - 3);
+  const bytes = model({
+    nodes: [node('MatMul', ['x', 'w'], ['product']), node('Gather', ['w', 'at'], ['row'])],
+    inputs: [port('x', 'float32', [1, rows]), port('at', 'int64', [1])],
+    outputs: [port('product', 'float32'), port('row', 'float32')],
+    initializers: [rawTensor('w', 'float32', [rows, columns], w)],
+  });
+  const want = Array.from({ length: columns }, (_, n) => w.reduce((s, v, i) => (i % columns === n ? s + v : s), 0));
+  for (let offset = 0; offset < 4; offset++) {
+    const shifted = new Uint8Array(bytes.length + offset).subarray(offset);
+    shifted.set(bytes);
+    const session = await Session.load(shifted);
+    const feeds = {
+      x: new Tensor('float32', new Float32Array(rows).fill(1), [1, rows]),
+      at: new Tensor('int64', BigInt64Array.of(3n), [1]),
+    };
+    const { product, row } = await session.run(feeds);
+    expect([...((product as Tensor).data as Float32Array)]).toEqual(want);
+    expect((row as Tensor).data).toEqual(w.subarray(3 * columns, 4 * columns));
+  }
 });
