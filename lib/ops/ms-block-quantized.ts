@@ -4,6 +4,7 @@ import { tensorType, type ValueType } from '../ir/graph.ts';
 import { type Dim, type Shape, shapeText, sizeOf } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, type HostValue, toIntegers, toNumbers } from '../ir/tensor.ts';
 import { multiplyDims } from './dims.ts';
+import { lowerNBits } from './ms-nbits-lower.ts';
 import {
   defineOp,
   type InferContext,
@@ -268,6 +269,7 @@ export const msBlockQuantizedOps: readonly OpDefinition[] = [
       const a = ctx.int('accuracy_level', 0) === 4 ? int8Activations(ctx.tensor(0), q) : ctx.tensor(0);
       return [multiplyRows(ctx, a, decodeNBits(ctx, q), q.k, q.n, ctx.optional(5))];
     },
+    lower: (ctx) => lowerNBits(ctx, readNBits(ctx), ctx.int('accuracy_level', 0) === 4),
   }),
   defineOp({
     name: 'MatMulBnb4',

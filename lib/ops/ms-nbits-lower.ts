@@ -1,0 +1,68 @@
+/** Native products with weights quantised in blocks. */
+
+import { sizeOf } from '../ir/shape.ts';
+import { fromNumbers, toNumbers } from '../ir/tensor.ts';
+import type { LowerContext, Operand } from './lower.ts';
+import { floatInput, intoFloatOutput, optionalFloatInput, servedByFloat32 } from './lower-floats.ts';
+
+/** Sizes of MatMulNBits. */
+export interface NativeNBits {
+  readonly n: number;
+  readonly k: number;
+  readonly bits: number;
+  readonly block: number;
+  readonly blocks: number;
+}
+
+const ZEROS = 3;
+const CENTRED = 0;
+const PACKED_ZEROS = 1;
+const FLOAT_ZEROS = 2;
+
+function zerosKind(ctx: LowerContext): number {
+  if (!ctx.has(ZEROS)) return CENTRED;
+  return ctx.dtype(ZEROS) === 'uint8' ? PACKED_ZEROS : FLOAT_ZEROS;
+}
+
+function reasonFor(ctx: LowerContext, q: NativeNBits): string | undefined {
+  const kind = zerosKind(ctx);
+  const floats = kind === FLOAT_ZEROS ? [0, 2, ZEROS, 5] : [0, 2, 5];
+  const odd = floats.find((i) => ctx.has(i) && !servedByFloat32(ctx.dtype(i)));
+  if (odd !== undefined) return `no kernel for ${ctx.dtype(odd)}`;
+  if (q.bits !== 4 && q.bits !== 8) return `no kernel for ${q.bits} bits`;
+  if (ctx.has(4)) return 'blocks in another order';
+  if ([1, 2, ZEROS].some((i) => ctx.has(i) && !ctx.constant(i))) return 'the weights are computed at run time';
+  const blocks = q.n * q.blocks;
+  const levels = sizeOf(ctx.dims(1)) === blocks * ((q.block * q.bits) / 8) && sizeOf(ctx.dims(2)) === blocks;
+  const points = [0, q.n * Math.ceil((q.blocks * q.bits) / 8), blocks][kind];
+  const zeros = kind === CENTRED || sizeOf(ctx.dims(ZEROS)) === points;
+  const bias = !ctx.has(5) || sizeOf(ctx.dims(5)) === q.n;
+  return levels && zeros && bias && ctx.dims(0).at(-1) === q.k ? undefined : 'operands that do not fit';
+}
+
+/** Constant input `i` as float32. */
+function floatConstant(ctx: LowerContext, i: number): Operand {
+  const constant = ctx.constant(i);
+  if (!constant || constant.dtype === 'float32') return ctx.input(i);
+  return ctx.literal(`float32 of ${i}`, () => fromNumbers('float32', constant.dims, toNumbers(constant)));
+}
+
+/** Emits the product; `rounded` rounds every block of a row of the input to 8 bits before. */
+export function lowerNBits(ctx: LowerContext, q: NativeNBits, rounded: boolean): string | undefined {
+  const reason = reasonFor(ctx, q);
+  if (reason) return reason;
+  const rows = sizeOf(ctx.dims(0)) / q.k;
+  const zeros = zerosKind(ctx);
+  const sizes = { columns: q.n, depth: q.k, bits: q.bits, block: q.block, zeros };
+  const points = [null, () => ctx.input(ZEROS), () => floatConstant(ctx, ZEROS)][zeros]?.() ?? null;
+  const weights = ctx.packed('pack.matmul.nbits.f32', [ctx.input(1), floatConstant(ctx, 2), points], sizes);
+  let x = floatInput(ctx, 0);
+  if (rounded) {
+    const y = ctx.scratch('float32', x.dims);
+    ctx.step('round.blocks.f32', [x, y], { rows, depth: q.k, block: q.block });
+    x = y;
+  }
+  const bias = optionalFloatInput(ctx, 5);
+  intoFloatOutput(ctx, 0, (y) => ctx.step('matmul.nbits.f32', [x, weights, bias, y], { rows, ...sizes }));
+  return undefined;
+}

@@ -1,0 +1,84 @@
+import { expect, test } from 'vitest';
+import type { DType } from '../../lib/ir/dtype.ts';
+import { sizeOf } from '../../lib/ir/shape.ts';
+import { fromNumbers, type HostTensor } from '../../lib/ir/tensor.ts';
+import { random } from '../kernels/harness.ts';
+import { checkLowered, type LoweredCase, runLowered } from './lowered.ts';
+
+interface Case {
+  readonly rows: number;
+  readonly n: number;
+  readonly k: number;
+  readonly bits?: number;
+  readonly block?: number;
+  /** Zero points: packed like the weights, or floats. */
+  readonly zeros?: boolean | 'float';
+  readonly bias?: boolean;
+  readonly level?: number;
+  readonly type?: DType;
+}
+
+const bytes = (dims: readonly number[], seed: number): HostTensor =>
+  fromNumbers(
+    'uint8',
+    dims,
+    random(sizeOf(dims), seed).map((x) => Math.floor((x + 1) * 128)),
+  );
+const floats = (type: DType, dims: readonly number[], seed: number, factor = 1): HostTensor =>
+  fromNumbers(
+    type,
+    dims,
+    random(sizeOf(dims), seed).map((x) => x * factor),
+  );
+
+function product({ rows, n, k, bits = 4, block = 16, zeros, bias, level = 0, type = 'float32' }: Case): LoweredCase {
+  const blocks = Math.ceil(k / block);
+  const points = (): HostTensor =>
+    zeros === 'float' ? floats(type, [n, blocks], 4, 2 ** bits) : bytes([n * Math.ceil((blocks * bits) / 8)], 4);
+  return {
+    op: 'MatMulNBits',
+    domain: 'com.microsoft',
+    version: 1,
+    inputs: [
+      floats(type, [1, rows, k], 1),
+      bytes([n, blocks, (block * bits) / 8], 2),
+      floats(type, [n * blocks], 3, 0.5 ** bits),
+      zeros ? points() : null,
+      null,
+      bias ? floats(type, [n], 5) : null,
+    ],
+    attributes: { N: n, K: k, bits, block_size: block, accuracy_level: level },
+    constant: [1, 2, 3, 5],
+    bound: type === 'float32' ? 1e-5 : undefined,
+  };
+}
+
+test('MatMulNBits', () => {
+  for (const rows of [1, 2, 3, 4, 5, 7, 8, 9, 17]) checkLowered(product({ rows, n: 35, k: 48, zeros: rows % 2 > 0 }));
+  for (const n of [1, 4, 8, 15, 16, 17, 31, 32, 33, 70]) checkLowered(product({ rows: 1, n, k: 33, bias: true }));
+  for (const k of [1, 7, 8, 9, 15, 16, 17, 31, 64]) {
+    checkLowered(product({ rows: 2, n: 20, k, zeros: true }));
+    checkLowered(product({ rows: 1, n: 20, k, bits: 8, block: 32, zeros: true }));
+    checkLowered(product({ rows: 3, n: 20, k, bits: 8, zeros: true, bias: true }));
+  }
+  checkLowered(product({ rows: 1, n: 40, k: 256, block: 128, level: 1 }));
+});
+
+test('float zero points and half precision', () => {
+  for (const bits of [4, 8]) checkLowered(product({ rows: 2, n: 20, k: 40, bits, zeros: 'float' }));
+  for (const type of ['float16', 'bfloat16'] as const) {
+    checkLowered(product({ rows: 3, n: 20, k: 40, zeros: true, bias: true, type }));
+    checkLowered(product({ rows: 1, n: 20, k: 40, zeros: 'float', type }));
+    checkLowered(product({ rows: 1, n: 20, k: 40, level: 4, type }));
+  }
+});
+
+test('level 4 rounds its input', () => {
+  checkLowered(product({ rows: 3, n: 40, k: 50, level: 4, zeros: true }));
+  const [plain, rounded] = [0, 4].map((level) => runLowered(product({ rows: 1, n: 40, k: 50, level })).results[0]);
+  expect(rounded).not.toEqual(plain);
+});
+
+test('two bits have no kernel', () => {
+  expect(runLowered(product({ rows: 1, n: 4, k: 16, bits: 2 })).reasons).toEqual(['no kernel for 2 bits']);
+});
