@@ -139,6 +139,12 @@ export function isBig(dtype: DType): dtype is 'int64' | 'uint64' {
   return dtype === 'int64' || dtype === 'uint64';
 }
 
+/** True for integers and bool. */
+export function isWhole(dtype: DType): boolean {
+  const { kind } = dtypeInfo(dtype);
+  return kind === 'int' || kind === 'uint' || kind === 'bool';
+}
+
 /** True for every floating-point type. */
 export function isFloat(dtype: DType): boolean {
   return dtypeInfo(dtype).kind === 'float';

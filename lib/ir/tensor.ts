@@ -1,13 +1,14 @@
 /** Values on the JavaScript side: tensors, sequences, optionals and maps. */
 
 import { totalmem } from 'node:os';
-import { InternalError, MemoryError } from '../errors.ts';
+import { InternalError, MemoryError, RunError } from '../errors.ts';
 import {
   byteLength,
   type DType,
   dtypeInfo,
   isBig,
   isPacked,
+  isWhole,
   type NumericStorage,
   type Storage,
   storageLength,
@@ -155,8 +156,10 @@ export function toBigInts(t: HostTensor): BigInt64Array | BigUint64Array | bigin
   return mapInto(new Array<bigint>(entries.length), entries, BigInt);
 }
 
-/** The elements of an integer tensor as plain numbers, for sizes, axes and indices. */
+/** The elements of an integer tensor as plain numbers, for sizes, axes and indices. Throws RunError on other types. */
 export function toIntegers(t: HostTensor): number[] {
+  if (!isWhole(t.dtype))
+    throw new RunError(`a tensor of ${t.dtype} where whole numbers are wanted`, { dtype: t.dtype });
   const entries = unpacked(t) as ArrayLike<number | bigint>;
   return mapInto(new Array<number>(entries.length), entries, Number);
 }

@@ -291,7 +291,7 @@ export class GraphImporter {
     scope.graph.nodes.push(made);
     const op = this.#definition(made);
     if (!op) return;
-    checkCounts(op, node, inputs.length);
+    checkCounts(op, node, inputs);
     made.attributes = checkAttributes(attributes, op, made.version, protoText(node));
     made.captures = [...new Set(bodiesOf(made).flatMap((body) => body.captures.map(({ outer }) => outer)))];
   }
@@ -373,7 +373,7 @@ export class GraphImporter {
   }
 }
 
-function checkCounts(op: OpDefinition, node: NodeProto, inputs: number): void {
+function checkCounts(op: OpDefinition, node: NodeProto, inputs: readonly (Value | null)[]): void {
   const check = (what: string, least: number, most: number, listed: number, used: number): void => {
     if (listed >= least && used <= most) return;
     const expected =
@@ -383,6 +383,14 @@ function checkCounts(op: OpDefinition, node: NodeProto, inputs: number): void {
       op: node.opType,
     });
   };
-  check('inputs', op.inputs[0], op.inputs[1], node.input.length, inputs);
+  const [least, most] = op.inputs;
+  check('inputs', least, most, node.input.length, inputs.length);
+  for (let i = 0; i < least; i++) {
+    if (inputs[i] || op.omittable?.includes(i)) continue;
+    throw new ModelFormatError(`${protoText(node)}: input ${i} is omitted, which it may not be`, {
+      node: node.name,
+      op: node.opType,
+    });
+  }
   check('outputs', op.outputs[0], op.outputs[1], node.output.length, node.output.length);
 }

@@ -207,6 +207,7 @@ function unservedReason(ctx: LowerContext): string | undefined {
   const inputs = [0, 1, 2, 4, 5].filter((i) => ctx.has(i));
   const odd = inputs.find((i) => ctx.dtype(i) !== 'float32');
   if (odd !== undefined) return `no kernel for ${ctx.dtype(odd)}`;
+  if (!ctx.wants(0)) return 'the result is not read';
   if (ctx.wants(3)) return 'the scores are an output';
   if (ctx.has(6)) return 'lengths are given at run time';
   if (ctx.int('left_window_size', -1) >= 0 || ctx.int('right_window_size', -1) >= 0) return 'a sliding window';

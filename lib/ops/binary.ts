@@ -43,7 +43,8 @@ export function alignSecond<T extends Dim>(ctx: NodeReader, a: readonly T[], b: 
   const given = ctx.int('axis');
   const axis = given < 0 ? given + a.length : given;
   const trailing = a.length - axis - b.length;
-  if (trailing < 0) throw ctx.error(`the shape ${shapeText(b)} does not fit into ${shapeText(a)} at axis ${given}`);
+  if (axis < 0 || trailing < 0)
+    throw ctx.error(`the shape ${shapeText(b)} does not fit into ${shapeText(a)} at axis ${given}`);
   return [...b, ...new Array<1>(trailing).fill(1)];
 }
 

@@ -119,6 +119,7 @@ export const controlOps: readonly OpDefinition[] = [
     name: 'Loop',
     since: [1, ...versions],
     inputs: [2, Number.POSITIVE_INFINITY],
+    omittable: [0, 1],
     outputs: [1, Number.POSITIVE_INFINITY],
     attributes: { body: 'graph' },
     traits: ['control'],

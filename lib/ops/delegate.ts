@@ -4,8 +4,15 @@ import { InternalError } from '../errors.ts';
 import type { DType } from '../ir/dtype.ts';
 import type { Attribute, Graph, ValueType } from '../ir/graph.ts';
 import type { Dim, Shape } from '../ir/shape.ts';
-import { type HostTensor, type HostValue, toIntegers } from '../ir/tensor.ts';
-import { type InferContext, NodeAccess, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
+import type { HostTensor, HostValue } from '../ir/tensor.ts';
+import {
+  type InferContext,
+  integerInput,
+  NodeAccess,
+  type NodeReader,
+  type OpDefinition,
+  type ReferenceContext,
+} from './op.ts';
 
 /** How the inner node differs from the outer one. */
 export interface Delegation {
@@ -115,7 +122,7 @@ class InnerReference extends Inner implements ReferenceContext {
     return this.#replaced[i] ?? this.#ctx.value(this.outer(i));
   }
   integers(i: number): number[] {
-    return toIntegers(this.tensor(i));
+    return integerInput(this, i);
   }
   runGraph(graph: Graph, feeds: readonly HostValue[]): HostValue[] {
     return this.#ctx.runGraph(graph, feeds);

@@ -1,7 +1,7 @@
 /** Types of all values of a graph before any run: element types, and shapes with symbols where sizes are not known. */
 
 import { FiligreeError, InternalError } from '../errors.ts';
-import type { DType } from '../ir/dtype.ts';
+import { type DType, isWhole } from '../ir/dtype.ts';
 import { bodiesOf, type Graph, type Node, nodeText, type Value, type ValueType } from '../ir/graph.ts';
 import { type Dim, isConcrete, type Shape, sizeOf } from '../ir/shape.ts';
 import { type HostTensor, type HostValue, toIntegers } from '../ir/tensor.ts';
@@ -164,7 +164,7 @@ class StaticContext extends NodeAccess implements InferContext {
   }
   integers(i: number): number[] | undefined {
     const content = this.constant(i);
-    return content && content.dtype !== 'string' ? toIntegers(content) : undefined;
+    return content && isWhole(content.dtype) ? toIntegers(content) : undefined;
   }
   entries(i: number): readonly Dim[] | undefined {
     return this.#known.symbolic.read(this.#inputs[i]);

@@ -3,9 +3,9 @@
 import { InternalError, RunError } from '../errors.ts';
 import { type Graph, type Node, nodeText, type Value } from '../ir/graph.ts';
 import { sizeOf } from '../ir/shape.ts';
-import { type HostTensor, type HostValue, toIntegers } from '../ir/tensor.ts';
+import type { HostTensor, HostValue } from '../ir/tensor.ts';
 import { findOp } from './index.ts';
-import { type BodyRuns, NodeAccess, type ReferenceContext } from './op.ts';
+import { type BodyRuns, integerInput, NodeAccess, type ReferenceContext } from './op.ts';
 
 /** How a reference runs its bodies; the runtime passes one that runs natively. */
 export type GraphRunner = (graph: Graph, feeds: readonly HostValue[], outer: Bindings) => HostValue[];
@@ -41,7 +41,7 @@ class ReferenceAccess extends NodeAccess implements ReferenceContext {
     return this.has(i) ? this.tensor(i) : undefined;
   }
   integers(i: number): number[] {
-    return toIntegers(this.tensor(i));
+    return integerInput(this, i);
   }
   runGraph(graph: Graph, feeds: readonly HostValue[]): HostValue[] {
     return this.#run(graph, feeds);

@@ -6,11 +6,11 @@
  */
 
 import { type FiligreeError, InternalError, ModelFormatError, RunError } from '../errors.ts';
-import type { DType } from '../ir/dtype.ts';
+import { type DType, isWhole } from '../ir/dtype.ts';
 import { type Attribute, type AttributeType, type Graph, nodeText, type ValueType } from '../ir/graph.ts';
 import type { Window } from '../ir/segments.ts';
 import { type Dim, isConcrete, type Shape } from '../ir/shape.ts';
-import type { HostTensor, HostValue } from '../ir/tensor.ts';
+import { type HostTensor, type HostValue, toIntegers } from '../ir/tensor.ts';
 import type { LowerContext } from './lower.ts';
 
 /** What passes may ask about an operator instead of its name. */
@@ -129,6 +129,8 @@ export interface OpDefinition {
   /** Least and most inputs over all versions; Infinity for variadic ones. */
   readonly inputs: readonly [number, number];
   readonly outputs: readonly [number, number];
+  /** Inputs among the least that a node may leave empty. */
+  readonly omittable?: readonly number[];
   /** Every attribute of every version with its type (several where versions differ); anything else is refused. */
   readonly attributes?: Readonly<Record<string, AttributeType | readonly AttributeType[]>>;
   readonly traits?: readonly Trait[];
@@ -269,6 +271,13 @@ export class NodeAccess implements NodeReader {
     }
     return attribute.value as T;
   }
+}
+
+/** The elements of an input that has to hold whole numbers. */
+export function integerInput(ctx: ReferenceContext, i: number): number[] {
+  const t = ctx.tensor(i);
+  if (!isWhole(t.dtype)) throw ctx.error(`input ${i} is a tensor of ${t.dtype}, expected whole numbers`);
+  return toIntegers(t);
 }
 
 /** Makes a non-negative axis, or throws. `rank` counts the axes; `inclusive` allows `rank` itself (Unsqueeze). */

@@ -23,6 +23,7 @@ function unsuitable(ctx: LowerContext, bytes = false): string | undefined {
 /** Emits a pool; the reason where the node has to run on its reference. */
 export function lowerPool(ctx: LowerContext, pool: NativePool): string | undefined {
   const { window, average } = pool;
+  if (!ctx.wants(0)) return 'the maxima are not read';
   const reason = unsuitable(ctx, !average);
   if (reason) return reason;
   if (ctx.wants(1)) return 'no kernel for the indices of maxima';

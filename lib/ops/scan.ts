@@ -197,6 +197,7 @@ export const scanOps: readonly OpDefinition[] = [
     name: 'Scan',
     since: [8, 9, 11, 16, 19, 21, 23, 24, 25],
     inputs: [1, Number.POSITIVE_INFINITY],
+    omittable: [0],
     outputs: [1, Number.POSITIVE_INFINITY],
     attributes: {
       body: 'graph',

@@ -226,7 +226,6 @@ function reverseSequence(ctx: ReferenceContext): HostTensor {
 function trilu(ctx: ReferenceContext): HostTensor {
   const x = ctx.tensor(0);
   const rank = x.dims.length;
-  if (rank < 2) throw ctx.error(`the input is ${shapeText(x.dims)}, expected at least rank 2`);
   const upper = ctx.int('upper', 1) !== 0;
   const k = ctx.has(1) ? ctx.integers(1)[0] : 0;
   const [rows, columns] = [x.dims[rank - 2], x.dims[rank - 1]];
@@ -299,7 +298,11 @@ export const sliceOps: readonly OpDefinition[] = [
     inputs: [1, 2],
     outputs: [1, 1],
     attributes: { upper: 'int' },
-    infer: (ctx) => [tensorType(ctx.dtype(0), ctx.shape(0))],
+    infer: (ctx) => {
+      const shape = ctx.shape(0);
+      if (shape && shape.length < 2) throw ctx.error(`the input is ${shapeText(shape)}, expected at least rank 2`);
+      return [tensorType(ctx.dtype(0), shape)];
+    },
     reference: (ctx) => [trilu(ctx)],
     lower: lowerTrilu,
   }),

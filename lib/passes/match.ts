@@ -1,6 +1,6 @@
 /** What patterns ask about nodes and values. */
 
-import type { DType } from '../ir/dtype.ts';
+import { type DType, isWhole } from '../ir/dtype.ts';
 import type { Attribute, Node, Value } from '../ir/graph.ts';
 import { type Shape, sizeOf } from '../ir/shape.ts';
 import { type HostTensor, toIntegers, toNumbers } from '../ir/tensor.ts';
@@ -47,7 +47,7 @@ export function isNumber(value: Maybe<Value>, number: number): boolean {
 /** The integers of a constant. */
 export function integersOf(value: Maybe<Value>): number[] | undefined {
   const content = constantOf(value);
-  return content && content.dtype !== 'string' ? toIntegers(content) : undefined;
+  return content && isWhole(content.dtype) ? toIntegers(content) : undefined;
 }
 
 export function intAttribute(node: Node, name: string, fallback: number): number {

@@ -1,7 +1,7 @@
 /** What planning knows about values while it walks a graph: types, contents, uses. */
 
 import { InternalError } from '../errors.ts';
-import type { DType } from '../ir/dtype.ts';
+import { type DType, isWhole } from '../ir/dtype.ts';
 import { type Node, nodeText, readsOf, type Value, type ValueType } from '../ir/graph.ts';
 import { type Borders, noBorders, type Window, widestBorders, windowBorders } from '../ir/segments.ts';
 import { isConcrete, type Shape, sizeOf } from '../ir/shape.ts';
@@ -48,7 +48,7 @@ class ConcreteInfer extends NodeAccess implements InferContext {
   }
   integers(i: number): number[] | undefined {
     const content = this.constant(i);
-    return content && content.dtype !== 'string' ? toIntegers(content) : undefined;
+    return content && isWhole(content.dtype) ? toIntegers(content) : undefined;
   }
   entries(i: number): number[] | undefined {
     return this.integers(i);

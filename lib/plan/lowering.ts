@@ -1,7 +1,7 @@
 /** What one node's `lower` works with: implements LowerContext over a part under construction. */
 
 import { InternalError } from '../errors.ts';
-import type { DType } from '../ir/dtype.ts';
+import { type DType, isWhole } from '../ir/dtype.ts';
 import type { Node, Value } from '../ir/graph.ts';
 import type { SegmentLayout } from '../ir/segments.ts';
 import { sameShape, sizeOf } from '../ir/shape.ts';
@@ -72,7 +72,7 @@ export class NodeLowering extends NodeAccess implements LowerContext {
   }
   integers(i: number): number[] | undefined {
     const content = this.has(i) ? this.#facts.contentOf(this.#value(i)) : undefined;
-    return content && toIntegers(content);
+    return content && isWhole(content.dtype) ? toIntegers(content) : undefined;
   }
   density(i: number): number {
     const content = this.constant(i);

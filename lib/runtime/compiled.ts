@@ -13,7 +13,7 @@ import type { Stage } from '../plan/stage.ts';
 import { type DriveOptions, driveAsync, driveSync, inTurns } from './driver.ts';
 import { thisMachine } from './machine.ts';
 import { openModelFile } from './model-file.ts';
-import { batchOf, cutBatch, type Panel, type Panels, RowCollector, sliceRows } from './panels.ts';
+import { batchOf, cutBatch, haveRows, type Panel, type Panels, RowCollector, sliceRows } from './panels.ts';
 import { type Execution, Program } from './program.ts';
 import { ownResults } from './results.ts';
 import { Weights } from './weights.ts';
@@ -131,7 +131,8 @@ export class CompiledModel {
   #panelsFor(feeds: readonly (HostValue | undefined)[]): Panels | undefined {
     const batch = batchOf(feeds);
     const panels = batch && batch > 1 ? cutBatch(batch, this.threads) : undefined;
-    if (!panels) return undefined;
+    const results = this.model.graph.outputs.map(({ type }) => (type?.kind === 'tensor' ? type.dtype : undefined));
+    if (!panels || !haveRows(results)) return undefined;
     const dims = feeds.map((feed) => (feed as HostTensor).dims);
     this.#separable ??= rowsAreIndependent(this.model.graph, dims);
     return this.#separable ? panels : undefined;

@@ -145,7 +145,5 @@ export function valueForCaller(content: HostValue): RunValue {
   if (content.kind !== 'tensor') return content;
   const { dtype, dims, data } = content;
   if (!isOrtType(dtype)) return { type: dtype, dims, data };
-  const stored =
-    dtype === 'int4' ? new Int8Array((data as Uint8Array).buffer, (data as Uint8Array).byteOffset, data.length) : data;
-  return new Tensor(dtype as 'float32', stored as Float32Array, dims);
+  return new Tensor(dtype as 'float32', data as Float32Array, dims);
 }

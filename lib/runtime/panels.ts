@@ -3,7 +3,7 @@
  * nothing is shared and nothing waits.
  */
 
-import { dtypeInfo, isPacked, type NumericStorage } from '../ir/dtype.ts';
+import { type DType, dtypeInfo, isPacked, type NumericStorage } from '../ir/dtype.ts';
 import { sizeOf } from '../ir/shape.ts';
 import { allocate, type HostTensor, type HostValue } from '../ir/tensor.ts';
 
@@ -25,12 +25,16 @@ export interface Panels {
   readonly rest: Panel | undefined;
 }
 
+/** True where rows of the values lie at whole entries of numeric storage. */
+export function haveRows(dtypes: readonly (DType | undefined)[]): boolean {
+  return dtypes.every((dtype) => dtype !== undefined && !isPacked(dtype) && dtype !== 'string');
+}
+
 /** The batch that all feeds share along axis 0; undefined where they do not, or cannot be cut. */
 export function batchOf(feeds: readonly (HostValue | undefined)[]): number | undefined {
   const sizes = new Set<number | undefined>();
   for (const feed of feeds) {
-    const cut = feed?.kind === 'tensor' && !isPacked(feed.dtype) && feed.dtype !== 'string';
-    sizes.add(cut ? feed.dims[0] : undefined);
+    sizes.add(feed?.kind === 'tensor' && haveRows([feed.dtype]) ? feed.dims[0] : undefined);
   }
   const [batch] = sizes;
   return sizes.size === 1 ? batch : undefined;

@@ -1,5 +1,6 @@
 /** Constants and packings on the native side: made once a session, shared by all its plans. */
 
+import { MemoryError } from '../errors.ts';
 import type { NumericStorage } from '../ir/dtype.ts';
 import type { HostTensor } from '../ir/tensor.ts';
 import type { ConstantSource, EncodedPlan } from '../plan/builder.ts';
@@ -54,13 +55,18 @@ export class Weights {
 
   /** A native plan; packings that {@link preparing} has not made are made here, on this thread. */
   instantiate(plan: EncodedPlan): NativePlan {
+    const { memory, isa } = this.#machine;
+    if (!(plan.arenaBytes <= memory)) {
+      const facts = { bytes: plan.arenaBytes, allowed: memory };
+      throw new MemoryError(`a run needs ${plan.arenaBytes} bytes of working memory, the machine has ${memory}`, facts);
+    }
     const addon = native();
     const blobs = plan.constants.map((source) =>
       source.kind === 'tensor' ? this.#constant(source.tensor) : (this.#packing(source, true) as NativeBlob),
     );
     const numbers = Float64Array.from(plan.numbers);
     for (const { at, constant } of plan.packedSizes) numbers[at] = addon.blobBytes(blobs[constant]);
-    const made = addon.plan(this.#machine.isa, numbers, blobs, { arenaPool: this.#arenas });
+    const made = addon.plan(isa, numbers, blobs, { arenaPool: this.#arenas });
     this.#plans.push(made);
     return made;
   }

@@ -1,0 +1,21 @@
+/** Cases by number: what a seed, a list of models and a number make. */
+
+import type { Origin } from './corpus.ts';
+import { type Mutant, mutate } from './mutate.ts';
+import { Random } from './random.ts';
+
+export interface FuzzCase extends Mutant {
+  /** Decides everything about the case but its models. */
+  readonly seed: string;
+  /** Name of the model that was changed. */
+  readonly origin: string;
+}
+
+/** Case `index` of a run. */
+export function caseOf(origins: readonly Origin[], seed: string, index: number): FuzzCase {
+  const own = `${seed}:${index}`;
+  const random = new Random(own);
+  const origin = random.pick(origins);
+  const donor = random.pick(origins);
+  return { seed: own, origin: origin.name, ...mutate(random, origin.bytes(), donor.bytes()) };
+}

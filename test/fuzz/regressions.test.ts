@@ -1,0 +1,116 @@
+/** What the fuzzer found, each as small as it gets. */
+
+import { describe, expect, test } from 'vitest';
+import { MemoryError, ModelFormatError, RunError } from '../../lib/errors.ts';
+import { type RunValues, Session, type SessionOptions } from '../../lib/index.ts';
+import type { DType } from '../../lib/ir/dtype.ts';
+import { attribute, type Bytes, floats, longs, model, node, opset, port, rawTensor } from '../models/onnx-writer.ts';
+
+const { int, ints } = attribute;
+type Like = { type: string; dims: readonly number[]; data: Iterable<unknown> };
+
+const f32 = (dims: readonly number[]): RunValues[string] => {
+  const count = dims.reduce((a, b) => a * b, 1);
+  return { type: 'float32', dims, data: Float32Array.from({ length: count }, (_, i) => i - 3) };
+};
+
+interface Parts {
+  readonly nodes: Bytes[];
+  readonly shape?: readonly (number | string | null)[];
+  readonly outputs?: Readonly<Record<string, DType>>;
+  readonly initializers?: Bytes[];
+  readonly opset?: number;
+}
+
+/** Runs a model of one float32 input x. */
+async function runOn(
+  dims: readonly number[],
+  parts: Parts,
+  options: SessionOptions = {},
+): Promise<Record<string, Like>> {
+  const { nodes, shape, outputs = { y: 'float32' }, initializers = [], opset: version = 17 } = parts;
+  const bytes = model({
+    nodes,
+    initializers,
+    inputs: [port('x', 'float32', shape ?? dims)],
+    outputs: Object.entries(outputs).map(([name, dtype]) => port(name, dtype)),
+    opsets: [opset('', version)],
+  });
+  const session = await Session.load(bytes, options);
+  try {
+    return (await session.run({ x: f32(dims) })) as unknown as Record<string, Like>;
+  } finally {
+    await session.dispose();
+  }
+}
+
+test('repeats, sizes and counts that are no whole numbers are refused', async () => {
+  const doubles = rawTensor('r', 'float64', [2], Float64Array.of(3e-323, 2));
+  const tile: Parts = { nodes: [node('Tile', ['x', 'r'], ['y'])], initializers: [doubles] };
+  await expect(runOn([2, 2], tile)).rejects.toThrow(/input 1 is a tensor of float64/);
+  const topk: Parts = { nodes: [node('TopK', ['x', 'k'], ['y', 'i'])], initializers: [floats('k', [1.5])] };
+  await expect(runOn([4], topk)).rejects.toThrow(RunError);
+});
+
+test('a result of int4 has the storage that Tensor takes', async () => {
+  const parts: Parts = {
+    nodes: [node('Cast', ['x'], ['y'], { attributes: [int('to', 22)] })],
+    outputs: { y: 'int4' },
+    opset: 21,
+  };
+  const { y } = await runOn([3], parts);
+  expect([y.type, y.dims, [...y.data]]).toEqual(['int4', [3], [0xed, 0x0f]]);
+});
+
+describe('batches are not dealt where results have no rows', () => {
+  test.each([
+    [25, 'uint2', Uint8Array],
+    [8, 'string', Array],
+  ] as const)('cast to %i', async (to, type, storage) => {
+    const parts: Parts = {
+      nodes: [node('Cast', ['x'], ['y'], { attributes: [int('to', to)] })],
+      outputs: { y: type },
+      opset: 25,
+    };
+    const { y } = await runOn([9, 3], parts, { scheduler: 'throughput', threads: 2 });
+    expect(y.dims).toEqual([9, 3]);
+    expect(y.data).toBeInstanceOf(storage);
+  });
+});
+
+test('working memory beyond the machine is a MemoryError', async () => {
+  const parts: Parts = {
+    nodes: [node('Expand', ['x', 's'], ['a']), node('Exp', ['a'], ['b']), node('ReduceMean', ['b'], ['y'])],
+    initializers: [longs('s', [2 ** 20, 2 ** 20])],
+  };
+  await expect(runOn([1, 1], parts)).rejects.toThrow(MemoryError);
+});
+
+test('an input that may not be omitted', async () => {
+  const parts: Parts = { nodes: [node('PRelu', ['', 'x'], ['y'])] };
+  await expect(runOn([2], parts)).rejects.toThrow(/input 0 is omitted/);
+});
+
+test('Trilu of a vector', async () => {
+  await expect(runOn([3], { nodes: [node('Trilu', ['x'], ['y'])] })).rejects.toThrow(ModelFormatError);
+});
+
+test('MaxPool of which only the indices are read', async () => {
+  const pool = node('MaxPool', ['x'], ['maxima', 'y'], { attributes: [ints('kernel_shape', [2, 2])] });
+  const { y } = await runOn([1, 1, 2, 2], { nodes: [pool], outputs: { y: 'int64' } });
+  expect([...y.data]).toEqual([3n]);
+});
+
+test('Attention of which only the present keys are read', async () => {
+  const heads = [int('q_num_heads', 1), int('kv_num_heads', 1)];
+  const attend = node('Attention', ['x', 'x', 'x', '', 'p', 'p'], ['a', 'y'], { attributes: heads });
+  const past = floats('p', [9, 8], [1, 1, 1, 2]);
+  const { y } = await runOn([1, 2, 2], { nodes: [attend], initializers: [past], opset: 23 });
+  expect([...y.data]).toEqual([9, 8, -3, -2, -1, 0]);
+});
+
+test('an axis of the first operator sets before the first dimension', async () => {
+  const add = node('Add', ['x', 'b'], ['y'], { attributes: [int('axis', -(2 ** 53)), int('broadcast', 1)] });
+  const parts: Parts = { nodes: [add], initializers: [floats('b', [1, 2])], opset: 6 };
+  await expect(runOn([2, 2], parts)).rejects.toThrow(ModelFormatError);
+});
