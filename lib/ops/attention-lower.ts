@@ -31,6 +31,14 @@ export interface NativeAttention {
   readonly hidden?: number;
   /** Query i sees keys up to i + causal. */
   readonly causal?: number;
+  /** Keys that a query of causal attention sees at most; 0 or undefined for all. */
+  readonly window?: number;
+  /** int32 [batch]: each entry's last key. */
+  readonly last?: Operand;
+  /** The last query sees the last key, instead of what `causal` says. */
+  readonly trailing?: boolean;
+  /** [heads]: logits in the denominators alone. */
+  readonly sinks?: Operand;
   readonly scale: number;
   readonly softcap?: number;
   readonly undefinedRows: number;
@@ -49,12 +57,22 @@ export function placed(operand: Operand, sizes: readonly number[], tokenMajor: b
   return { operand, at: [heads * length * size, head, row, 1, 0] };
 }
 
-/** A mask that broadcasts to [batch, heads, queries, keys]; undefined where it does not. */
-export function placedMask(operand: Operand, { batch, heads, queries, keys }: AttentionSizes): Placed | undefined {
+/** Strides of a mask of these dims over [batch, heads, queries, keys]; undefined where it does not broadcast to them. */
+export function maskStrides(
+  dims: readonly number[],
+  { batch, heads, queries, keys }: AttentionSizes,
+): readonly number[] | undefined {
   const whole = [batch, heads, queries, keys];
-  const lead = 4 - operand.dims.length;
-  if (lead < 0 || operand.dims.some((dim, i) => dim !== 1 && dim !== whole[lead + i])) return undefined;
-  const [b, h, q, k] = broadcastStrides(operand.dims, whole);
+  const lead = 4 - dims.length;
+  if (lead < 0 || dims.some((dim, i) => dim !== 1 && dim !== whole[lead + i])) return undefined;
+  return broadcastStrides(dims, whole);
+}
+
+/** A mask that broadcasts to [batch, heads, queries, keys]; undefined where it does not. */
+export function placedMask(operand: Operand, sizes: AttentionSizes): Placed | undefined {
+  const strides = maskStrides(operand.dims, sizes);
+  if (!strides) return undefined;
+  const [b, h, q, k] = strides;
   return { operand, at: [b, h, q, k, 0] };
 }
 
@@ -100,11 +118,12 @@ export function pastReason(
 
 export function attentionStep(ctx: LowerContext, a: NativeAttention): void {
   const { batch, heads, kvHeads, queries, keys, headSize, valueSize } = a.sizes;
-  const operands = [a.q, a.k, a.v, a.mask, a.y].map((place) => place?.operand ?? null);
-  ctx.step('attention.f32', operands, {
+  const [q, k, v, mask, y] = [a.q, a.k, a.v, a.mask, a.y].map((place) => place?.operand ?? null);
+  ctx.step('attention.f32', [q, k, v, mask, a.last ?? null, a.sinks ?? null, y], {
     ...{ batch, heads, kv_heads: kvHeads, queries, keys, head_size: headSize, value_size: valueSize },
     ...{ causal: a.causal === undefined ? 0 : 1, causal_offset: a.causal ?? 0 },
     mask_kind: maskKinds[a.mask?.operand.dtype ?? 'float32'],
+    ...{ trailing: a.trailing ?? false, window: a.window ?? 0 },
     ...{ undefined_rows: a.undefinedRows, scale: a.scale, softcap: a.softcap ?? 0 },
     hidden: a.hidden ?? Number.NEGATIVE_INFINITY,
     ...{ q: a.q.at, k: a.k.at, v: a.v.at, y: a.y.at, mask: a.mask?.at ?? [0, 0, 0, 0, 0] },

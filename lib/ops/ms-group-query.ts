@@ -7,6 +7,7 @@ import { type AttentionProblem, type AttentionSizes, attend, swapMiddle } from '
 import { maskRow } from './attention-mask.ts';
 import { dimAt, divideDim, multiplyDims } from './dims.ts';
 import { columnsOf } from './ms-attention-state.ts';
+import { lowerGroupQuery } from './ms-group-query-lower.ts';
 import { type CacheCodec, plainCodec, quantizedCodec } from './ms-kv-cache.ts';
 import { defineOp, type InferContext, type NodeReader, type ReferenceContext } from './op.ts';
 import { rotateHead } from './rotary.ts';
@@ -301,4 +302,5 @@ export const groupQueryAttention = defineOp({
   },
   infer,
   reference,
+  lower: lowerGroupQuery,
 });

@@ -1,5 +1,6 @@
 /** Native products with weights quantised in blocks. */
 
+import { dtypeInfo } from '../ir/dtype.ts';
 import { sizeOf } from '../ir/shape.ts';
 import { fromNumbers, toNumbers } from '../ir/tensor.ts';
 import type { LowerContext, Operand } from './lower.ts';
@@ -40,11 +41,12 @@ function reasonFor(ctx: LowerContext, q: NativeNBits): string | undefined {
   return levels && zeros && bias && ctx.dims(0).at(-1) === q.k ? undefined : 'operands that do not fit';
 }
 
-/** Constant input `i` as float32. */
-function floatConstant(ctx: LowerContext, i: number): Operand {
-  const constant = ctx.constant(i);
-  if (!constant || constant.dtype === 'float32') return ctx.input(i);
-  return ctx.literal(`float32 of ${i}`, () => fromNumbers('float32', constant.dims, toNumbers(constant)));
+/** The zero points as the packer reads them: bytes, or float32. */
+function zeroPoints(ctx: LowerContext): Operand | null {
+  const constant = ctx.constant(ZEROS);
+  if (!constant) return null;
+  if (constant.dtype === 'uint8' || constant.dtype === 'float32') return ctx.input(ZEROS);
+  return ctx.literal('zero points', () => fromNumbers('float32', constant.dims, toNumbers(constant)));
 }
 
 /** Emits the product; `rounded` rounds every block of a row of the input to 8 bits before. */
@@ -54,8 +56,10 @@ export function lowerNBits(ctx: LowerContext, q: NativeNBits, rounded: boolean):
   const rows = sizeOf(ctx.dims(0)) / q.k;
   const zeros = zerosKind(ctx);
   const sizes = { columns: q.n, depth: q.k, bits: q.bits, block: q.block, zeros };
-  const points = [null, () => ctx.input(ZEROS), () => floatConstant(ctx, ZEROS)][zeros]?.() ?? null;
-  const weights = ctx.packed('pack.matmul.nbits.f32', [ctx.input(1), floatConstant(ctx, 2), points], sizes);
+  const weights = ctx.packed('pack.matmul.nbits.f32', [ctx.input(1), ctx.input(2), zeroPoints(ctx)], {
+    ...sizes,
+    scale_type: dtypeInfo(ctx.dtype(2)).onnx,
+  });
   let x = floatInput(ctx, 0);
   if (rounded) {
     const y = ctx.scratch('float32', x.dims);

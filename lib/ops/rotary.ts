@@ -4,6 +4,7 @@ import { tensorType } from '../ir/graph.ts';
 import { sameShape, shapeText } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, type HostValue, toNumbers } from '../ir/tensor.ts';
 import { defineOp, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
+import { lowerMicrosoftRotary, lowerRotary } from './rotary-lower.ts';
 
 /** How one head is rotated. */
 export interface Rotation {
@@ -184,6 +185,7 @@ export const rotaryOps: readonly OpDefinition[] = [
     attributes: { interleaved: 'int', num_heads: 'int', rotary_embedding_dim: 'int' },
     infer: (ctx) => [tensorType(ctx.dtype(0), ctx.shape(0))],
     reference: standardReference,
+    lower: lowerRotary,
   }),
   defineOp({
     name: 'RotaryEmbedding',
@@ -194,6 +196,7 @@ export const rotaryOps: readonly OpDefinition[] = [
     attributes: microsoftAttributes,
     infer: (ctx) => [tensorType(ctx.dtype(0), ctx.shape(0))],
     reference: microsoftReference,
+    lower: lowerMicrosoftRotary,
   }),
   defineOp({
     name: 'MRotaryEmbedding',

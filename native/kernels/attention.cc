@@ -21,7 +21,7 @@ constexpr int64_t kKeyBlock = 256;
 /// Up to this many queries go row by row.
 constexpr int64_t kFewQueries = 3;
 
-enum { kQ, kK, kV, kMask, kY };
+enum { kQ, kK, kV, kMask, kLast, kSinks, kY };
 enum {
   kBatch,
   kHeads,
@@ -34,6 +34,8 @@ enum {
   kCausalOffset,
   kMaskKind,
   kUndefinedRows,
+  kTrailing,
+  kWindow,
   kScale,
   kSoftcap,
   kHidden,
@@ -49,7 +51,7 @@ struct Place {
 
 struct Problem {
   int64_t batch, heads, kv_heads, queries, keys, head_size, value_size;
-  int64_t causal, causal_offset, mask_kind, undefined_rows;
+  int64_t causal, causal_offset, mask_kind, undefined_rows, trailing, window;
   float scale, softcap, hidden;
   Place q, k, v, y, mask;
 
@@ -61,6 +63,11 @@ struct Problem {
     if (!causal) return keys;
     const int64_t end = i + causal_offset + 1;
     return end < 0 ? 0 : end < keys ? end : keys;
+  }
+  /// The first key that query i may see.
+  FILIGREE_INLINE_MEMBER int64_t start(int64_t i) const {
+    const int64_t begin = i + causal_offset + 1 - window;
+    return window && begin > 0 ? begin : 0;
   }
 };
 
@@ -76,6 +83,7 @@ Problem readProblem(const Step& step) {
   p.head_size = intParam(step, kHeadSize), p.value_size = intParam(step, kValueSize);
   p.causal = intParam(step, kCausal), p.causal_offset = intParam(step, kCausalOffset);
   p.mask_kind = intParam(step, kMaskKind), p.undefined_rows = intParam(step, kUndefinedRows);
+  p.trailing = intParam(step, kTrailing), p.window = intParam(step, kWindow);
   p.scale = static_cast<float>(floatParam(step, kScale));
   p.softcap = static_cast<float>(floatParam(step, kSoftcap));
   p.hidden = static_cast<float>(floatParam(step, kHidden));
@@ -117,6 +125,9 @@ const char* checkAttention(const Step& step, Work* work) {
   }
   if (p.heads && (!p.kv_heads || p.heads % p.kv_heads)) return "query heads are no multiple of key heads";
   if (p.causal && (p.causal_offset > limit || p.causal_offset < -limit)) return "the causal offset is out of range";
+  if (p.window < 0 || p.window > limit || (p.window && !p.causal)) return "a window is positive and causal";
+  if (step.operands[kLast].bytes && !holds(step, kLast, p.batch, 4)) return "last is smaller than its sizes say";
+  if (step.operands[kSinks].bytes && !holds(step, kSinks, p.heads, 4)) return "sinks are fewer than the heads";
   if (p.mask_kind < 0 || p.mask_kind >= kMaskKinds) return "no such kind of mask";
   if (p.undefined_rows < 0 || p.undefined_rows >= kUndefinedKinds) return "no such treatment of undefined rows";
   if (!holdsPlace(step, kQ, p.q, {p.batch, p.heads, p.queries, p.head_size}, 4))
@@ -217,7 +228,7 @@ struct Panel {
 
 /// One head of one batch entry, `width` queries from `first` on.
 struct Head {
-  const float *k, *v;
+  const float *k, *v, *sink;
   const uint8_t* mask;
   int64_t mask_at, first, width;
 };
@@ -239,6 +250,10 @@ FILIGREE_INLINE F32 weigh(const Problem& p, const Head& head, Panel* panel, int 
       const int64_t ahead = from + j - first - p.causal_offset;
       s = ahead >= kLanes ? lowest : select(lane < set1I(static_cast<int32_t>(ahead)), lowest, s);
     }
+    if (p.window && from + j < first + kLanes + p.causal_offset - p.window) {
+      const int64_t seen = from + j - first - p.causal_offset + p.window;
+      s = seen <= 0 ? lowest : select(lane < set1I(static_cast<int32_t>(seen)), s, lowest);
+    }
     store(scores + j * kPanel, s);
     best = larger(best, s);
   }
@@ -255,6 +270,12 @@ FILIGREE_INLINE F32 weigh(const Problem& p, const Head& head, Panel* panel, int 
   panel->maximum[v] = best;
   panel->sum[v] = fma(panel->sum[v], rescale, sum);
   return rescale;
+}
+
+/// What a sink adds to sums of exponentials that `maximum` was subtracted from.
+FILIGREE_INLINE F32 sinkTerm(const Head& head, F32 maximum) {
+  if (!head.sink) return zero();
+  return exp(set1(*head.sink) - select(maximum == set1(-__builtin_inff()), zero(), maximum));
 }
 
 /// What a row's sums are multiplied by at last, and whether the row becomes zeros.
@@ -275,16 +296,16 @@ void loadQueries(const Problem& p, const float* q, int64_t width, float* panel) 
 
 template <int V>
 void attendPanel(const Problem& p, const Head& head, Panel* panel) {
-  const int64_t end = p.visible(head.first + head.width - 1);
+  const int64_t begin = p.start(head.first), end = p.visible(head.first + head.width - 1);
   for (int v = 0; v < V; v++) panel->maximum[v] = set1(-__builtin_inff()), panel->sum[v] = zero();
   for (int64_t i = 0; i < p.value_size * kPanel; i += kLanes) store(panel->values + i, zero());
-  for (int64_t from = 0; from < end; from += kKeyBlock) {
+  for (int64_t from = begin; from < end; from += kKeyBlock) {
     const int64_t count = end - from < kKeyBlock ? end - from : kKeyBlock;
     multiplyRows<V>(count, head.k + from * p.k.row, p.k.row, p.k.column, p.head_size, panel->queries, panel->scores,
                     false);
     F32 rescale[V];
     for (int v = 0; v < V; v++) rescale[v] = weigh(p, head, panel, v, from, count);
-    for (int64_t d = 0; from && d < p.value_size; d++) {
+    for (int64_t d = 0; from != begin && d < p.value_size; d++) {
       float* line = panel->values + d * kPanel;
       for (int v = 0; v < V; v++) store(line + v * kLanes, load(line + v * kLanes) * rescale[v]);
     }
@@ -301,6 +322,7 @@ void runPanel(const Problem& p, const Head& head, const float* q, float* y, floa
   panel.scores = panel.values + p.value_size * kPanel;
   loadQueries(p, q, head.width, panel.queries);
   attendPanel<V>(p, head, &panel);
+  for (int v = 0; v < V; v++) panel.sum[v] += sinkTerm(head, panel.maximum[v]);
   for (int64_t d = 0; d < p.value_size; d++) {
     float* line = panel.values + d * kPanel;
     for (int v = 0; v < V; v++) store(line + v * kLanes, finish(p, panel.sum[v], load(line + v * kLanes)));
@@ -348,14 +370,15 @@ float weighRow(const Problem& p, const Head& head, float* scores, int64_t count)
     storeN(scores + j, e, lanes);
     sum += e;
   }
-  return reduceAdd(sum);
+  return reduceAdd(sum) + sinkTerm(head, set1(best))[0];
 }
 
-void runRow(const Problem& p, const Head& head, const float* q, float* y, float* scratch) {
+void runRow(const Problem& p, Head head, const float* q, float* y, float* scratch) {
   float* query = scratch;
   float* scores = scratch + p.head_size;
   for (int64_t d = 0; d < p.head_size; d++) query[d] = q[d * p.q.column] * p.scale;
-  const int64_t count = p.visible(head.first);
+  const int64_t start = p.start(head.first), end = p.visible(head.first), count = end > start ? end - start : 0;
+  head.k += start * p.k.row, head.v += start * p.v.row, head.mask_at += start * p.mask.column;
   for (int64_t j = 0; j < count; j++) scores[j] = dot(query, head.k + j * p.k.row, p.head_size);
   const F32 sum = set1(weighRow(p, head, scores, count));
   constexpr int V = 4;
@@ -379,18 +402,34 @@ void runRow(const Problem& p, const Head& head, const float* q, float* y, float*
   }
 }
 
+/// Narrows the problem to the keys of batch entry b; false where it has no such number of them.
+bool narrow(const Step& step, int64_t b, int64_t keys, Problem* p) {
+  if (!step.operands[kLast].bytes) return true;
+  const int64_t count = int64_t{input<int32_t>(step, kLast)[b]} + 1;
+  if (count < 0 || count > keys) return false;
+  p->keys = count;
+  if (p->trailing) p->causal_offset = count - p->queries;
+  return true;
+}
+
 void runAttention(const Step& step, Range* range) {
-  const Problem p = readProblem(step);
+  Problem p = readProblem(step);
+  const int64_t keys = p.keys;
   const int64_t blocks = p.queryBlocks(), width = p.queryBlock();
   float* scratch = reinterpret_cast<float*>(range->scratch);
   for (int64_t unit = range->begin; unit < range->end; unit++) {
     const int64_t block = unit % blocks, h = unit / blocks % p.heads, b = unit / blocks / p.heads;
     const int64_t kv = h / (p.heads / p.kv_heads), first = block * width;
+    if (!narrow(step, b, keys, &p)) {
+      range->error = "a batch entry's last key is outside the keys";
+      return;
+    }
     const float* q = input<float>(step, kQ) + p.q.offset + b * p.q.batch + h * p.q.head + first * p.q.row;
     float* y = output<float>(step, kY) + p.y.offset + b * p.y.batch + h * p.y.head + first * p.y.row;
     Head head;
     head.k = input<float>(step, kK) + p.k.offset + b * p.k.batch + kv * p.k.head;
     head.v = input<float>(step, kV) + p.v.offset + b * p.v.batch + kv * p.v.head;
+    head.sink = step.operands[kSinks].bytes ? input<float>(step, kSinks) + h : nullptr;
     head.mask = step.operands[kMask].bytes ? input<uint8_t>(step, kMask) : nullptr;
     head.mask_at = p.mask.offset + b * p.mask.batch + h * p.mask.head + first * p.mask.row;
     head.first = first;
@@ -411,18 +450,21 @@ void runAttention(const Step& step, Range* range) {
 // y [batch, heads, queries, value_size] lie as their lists say: strides along the four axes and an offset, in elements.
 // Scores become softcap * tanh(score / softcap) where softcap > 0. The mask [batch, heads, queries, keys] (strides 0
 // where it repeats) is added: 0 float, 1 bytes, 2 int32 that add `hidden` where not positive. Where causal, query i
-// sees the keys up to i + causal_offset. Rows without a softmax become, by undefined_rows: 0 NaN, 1 zeros, 2 zeros
+// sees the keys up to i + causal_offset, where `window` the last `window` of them alone. `last` [batch] int32 is the
+// number of each batch entry's last key; where trailing its last query then sees that key. `sinks` [heads] join the
+// softmax's denominators. Rows without a softmax become, by undefined_rows: 0 NaN, 1 zeros, 2 zeros
 // where all keys are hidden by -inf and NaN where a score is NaN.
-FILIGREE_KERNEL(attentionF32) = {"attention.f32",
-                                 "r:q r:k r:v r:mask? w:y",
-                                 "i:batch i:heads i:kv_heads i:queries i:keys i:head_size i:value_size i:causal "
-                                 "i:causal_offset i:mask_kind i:undefined_rows f:scale f:softcap f:hidden "
-                                 "l:q l:k l:v l:y l:mask",
-                                 checkAttention,
-                                 runAttention,
-                                 nullptr,
-                                 nullptr,
-                                 false};
+FILIGREE_KERNEL(attentionF32) = {
+    "attention.f32",
+    "r:q r:k r:v r:mask? r:last? r:sinks? w:y",
+    "i:batch i:heads i:kv_heads i:queries i:keys i:head_size i:value_size i:causal "
+    "i:causal_offset i:mask_kind i:undefined_rows i:trailing i:window f:scale f:softcap f:hidden "
+    "l:q l:k l:v l:y l:mask",
+    checkAttention,
+    runAttention,
+    nullptr,
+    nullptr,
+    false};
 
 }  // namespace FILIGREE_ISA
 }  // namespace filigree

@@ -3,6 +3,7 @@
 // Lanes are output columns. A word holds the levels of several steps of the depth for one column, centred, so that two
 // shifts (or, for 4 bits, one permutation of a table) make numbers of them; sums of a block meet its scales once.
 #include "kernels/kernel_support.h"
+#include "simd/half.h"
 #include "simd/math.h"
 
 namespace filigree {
@@ -179,6 +180,7 @@ void runProduct(const Step& step, Range* range) {
 }
 
 enum { kLevels, kScales, kZeroPoints, kPacking };
+constexpr int kScaleType = 5;
 
 const char* checkPack(const Step& step, Work* work) {
   const Weights w = readWeights(step, 0);
@@ -186,7 +188,9 @@ const char* checkPack(const Step& step, Work* work) {
   if (wrong) return wrong;
   const int64_t blocks = product(w.columns, w.blocks());
   if (!holds(step, kLevels, product(blocks, w.block * w.bits / 8), 1)) return "the levels are fewer than the sizes say";
-  if (!holds(step, kScales, blocks, 4)) return "the scales are fewer than the sizes say";
+  const int64_t scale_bytes = floatTypeBytes(intParam(step, kScaleType));
+  if (scale_bytes == 0) return "no such type of scales";
+  if (!holds(step, kScales, blocks, scale_bytes)) return "the scales are fewer than the sizes say";
   const bool fits = w.zeros == kFloatZeros
                         ? holds(step, kZeroPoints, blocks, 4)
                         : holds(step, kZeroPoints, product(w.columns, (w.blocks() * w.bits + 7) / 8), 1);
@@ -221,7 +225,8 @@ void packBlock(const Step& step, const Weights& w, int64_t column, int64_t b, in
     }
     to[i * kPanel] = static_cast<int32_t>(word);
   }
-  const float scale = input<float>(step, kScales)[column * w.blocks() + b];
+  const float scale =
+      elementAsFloat(input<uint8_t>(step, kScales), intParam(step, kScaleType), column * w.blocks() + b);
   std::memcpy(to + words * kPanel, &scale, 4);
   if (!w.zeros) return;
   const uint8_t* zeros = input<uint8_t>(step, kZeroPoints);
@@ -291,11 +296,12 @@ FILIGREE_KERNEL(matmulNbits) = {"matmul.nbits.f32",
                                 nullptr,
                                 nullptr,
                                 false};
-// Levels [columns][blocks of the depth][block], `bits` each, the first in the low bits; scales [columns][blocks]; zero
+// Levels [columns][blocks of the depth][block], `bits` each, the first in the low bits; scales [columns][blocks] of
+// ONNX's type number `scale_type`; zero
 // points [columns][blocks]: `zeros` 1 of `bits` each in whole bytes a column, 2 floats, 0 half the range.
 FILIGREE_KERNEL(packMatmulNbits) = {"pack.matmul.nbits.f32",
                                     "r:levels r:scales r:zero_points? w:packing",
-                                    "i:columns i:depth i:bits i:block i:zeros",
+                                    "i:columns i:depth i:bits i:block i:zeros i:scale_type",
                                     checkPack,
                                     runPack,
                                     packBytes,

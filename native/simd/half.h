@@ -92,6 +92,21 @@ FILIGREE_INLINE uint16_t floatToBfloat(float value) {
   for (int64_t i = 0; i < n; i++) y[i] = floatToBfloat(x[i]);
 }
 
+/// ONNX's numbers of the types that hold float32 or less.
+enum { kFloatType = 1, kHalfType = 10, kBfloatType = 16 };
+
+/// Bytes of an element of such a type, 0 of any other.
+FILIGREE_INLINE int64_t floatTypeBytes(int64_t type) {
+  return type == kFloatType ? 4 : type == kHalfType || type == kBfloatType ? 2 : 0;
+}
+
+/// Element i of elements of such a type.
+FILIGREE_INLINE float elementAsFloat(const uint8_t* x, int64_t type, int64_t i) {
+  if (type == kFloatType) return reinterpret_cast<const float*>(x)[i];
+  const uint16_t bits = reinterpret_cast<const uint16_t*>(x)[i];
+  return type == kHalfType ? halfToFloat(bits) : bfloatToFloat(bits);
+}
+
 /// float16 (`Half`) and bfloat16 elements as types of their own.
 struct Half {
   uint16_t bits;

@@ -19,6 +19,12 @@ interface Case {
   readonly holes?: number;
   readonly causal?: number;
   readonly undefinedRows?: 0 | 1 | 2;
+  readonly window?: number;
+  /** Keys of each batch entry. */
+  readonly lengths?: readonly number[];
+  /** The last query sees an entry's last key. */
+  readonly trailing?: boolean;
+  readonly sinks?: readonly number[];
 }
 
 const bhsd = ['bhsd', 'bhsd', 'bhsd', 'bhsd'] as const;
@@ -29,8 +35,13 @@ const cases: Case[] = [
     { queries, keys: 19, headSize: 17, valueSize: 33, batch: 2, heads: 3, layouts: turned, mask: 'bhqk' },
     { queries, keys: queries + 2, headSize: 8, heads: 4, kvHeads: 2, causal: 2 },
     { queries, keys: 300, headSize: 16, causal: -1, undefinedRows: 2, mask: 'k', kind: 'int32' },
+    { queries, keys: 290, headSize: 5, causal: 258, window: 9, sinks: [-1] },
+    { queries, keys: 40, headSize: 6, heads: 2, batch: 2, causal: 0, window: 3, lengths: [34, 40], trailing: true },
+    { queries, keys: 40, headSize: 6, causal: 0, lengths: [7], undefinedRows: 2, sinks: [2], mask: 'k' },
   ]),
   { queries: 1, keys: 1, headSize: 1 },
+  { queries: 5, keys: 9, headSize: 4, heads: 2, batch: 3, lengths: [0, 9, 4], undefinedRows: 2, sinks: [0, 90] },
+  { queries: 1, keys: 9, headSize: 4, heads: 2, batch: 3, lengths: [0, 9, 4], undefinedRows: 2, sinks: [0, 90] },
   { queries: 2, keys: 300, headSize: 70, valueSize: 65, mask: 'bk', batch: 2, kind: 'bool' },
   { queries: 40, keys: 600, headSize: 12, mask: 'qk', holes: 0.5, heads: 2, layouts: ['bshd', 'bshd', 'bshd', 'bhsd'] },
   { queries: 9, keys: 520, headSize: 4, mask: 'qk', holes: 0.995, undefinedRows: 1 },
@@ -73,15 +84,19 @@ function problem(c: Case) {
   const params = {
     ...{ batch, heads, kv_heads: kvHeads, queries, keys, head_size: headSize, value_size: valueSize },
     ...{ causal: c.causal === undefined ? 0 : 1, causal_offset: c.causal ?? 0, mask_kind: kind },
+    ...{ trailing: c.trailing ?? false, window: c.window ?? 0 },
     ...{ undefined_rows: c.undefinedRows ?? 0, scale: 1.5, softcap: c.softcap ?? 0, hidden: -3 },
     ...{ q: q.at, k: k.at, v: v.at, y: y.at, mask: mask.at },
   };
   const added = kind === 0 ? numbers : Float32Array.from(stored, (x) => (x > 0 ? 0 : -3));
   const data = { q: random(q.count, 1), k: random(k.count, 2), v: random(v.count, 3) };
-  return { params, ...data, mask: c.mask ? (kind === 0 ? numbers : stored) : null, added, count: y.count };
+  const last = c.lengths ? Int32Array.from(c.lengths, (n) => n - 1) : null;
+  const sinks = c.sinks ? Float32Array.from(c.sinks) : null;
+  return { params, ...data, mask: c.mask ? (kind === 0 ? numbers : stored) : null, added, last, sinks, count: y.count };
 }
 
-function reference({ params: p, q, k, v, mask, added, count }: ReturnType<typeof problem>): Float64Array {
+function reference(made: ReturnType<typeof problem>): Float64Array {
+  const { params: p, q, k, v, mask, added, last, sinks, count } = made;
   const y = new Float64Array(count);
   const at = (stride: readonly number[], ...index: readonly number[]): number =>
     index.reduce((sum, i, axis) => sum + i * stride[axis], 0);
@@ -90,8 +105,12 @@ function reference({ params: p, q, k, v, mask, added, count }: ReturnType<typeof
     const h = Math.floor(row / p.queries) % p.heads;
     const b = Math.floor(row / p.queries / p.heads);
     const kv = Math.floor(h / (p.heads / p.kv_heads));
+    const length = last ? last[b] + 1 : p.keys;
+    const diagonal = i + (p.trailing ? length - p.queries : p.causal_offset);
+    const sees = (j: number): boolean =>
+      j < length && (!p.causal || j <= diagonal) && (!p.window || j > diagonal - p.window);
     const scores = Array.from({ length: p.keys }, (_, j) => {
-      if (p.causal && j > i + p.causal_offset) return Number.NEGATIVE_INFINITY;
+      if (!sees(j)) return Number.NEGATIVE_INFINITY;
       let sum = 0;
       for (let d = 0; d < p.head_size; d++) sum += q[at(p.q, b, h, i, d)] * k[at(p.k, b, kv, j, d)];
       const score = p.scale * sum;
@@ -102,7 +121,7 @@ function reference({ params: p, q, k, v, mask, added, count }: ReturnType<typeof
     const most = Math.max(...scores);
     const hidden = most === Number.NEGATIVE_INFINITY;
     const weights = scores.map((score) => Math.exp(score - most));
-    const total = weights.reduce((a, w) => a + w, 0);
+    const total = weights.reduce((a, w) => a + w, sinks ? Math.exp(sinks[h] - most) : 0);
     for (let d = 0; d < p.value_size; d++) {
       const sum = weights.reduce((a, w, j) => a + w * v[at(p.v, b, kv, j, d)], 0);
       y[at(p.y, b, h, i, d)] = hidden ? (p.undefined_rows ? 0 : Number.NaN) : sum / total;
@@ -118,7 +137,7 @@ describe.each(isas)('attention.f32 on %s', (isa) => {
       const want = reference(made);
       for (const parts of [1, 3]) {
         const y = new Float32Array(made.count).fill(77);
-        run(isa, 'attention.f32', [made.q, made.k, made.v, made.mask, y], made.params, parts);
+        run(isa, 'attention.f32', [made.q, made.k, made.v, made.mask, made.last, made.sinks, y], made.params, parts);
         y.forEach((value, i) => {
           const fits = Number.isNaN(want[i]) ? Number.isNaN(value) : Math.abs(value - want[i]) < 3e-6;
           expect(fits, `${JSON.stringify(c)}: element ${i} is ${value}, not ${want[i]}`).toBe(true);
@@ -132,23 +151,32 @@ describe.each(isas)('attention.f32 on %s', (isa) => {
       const made = problem({ queries, keys: 5, headSize: 4, mask: 'qk', undefinedRows: 2 });
       (made.mask as Float32Array)[7] = Number.NaN;
       const y = new Float32Array(made.count);
-      run(isa, 'attention.f32', [made.q, made.k, made.v, made.mask, y], made.params);
+      run(isa, 'attention.f32', [made.q, made.k, made.v, made.mask, made.last, made.sinks, y], made.params);
       y.forEach((value, i) => {
         expect(Number.isNaN(value)).toBe(i >= 4 && i < 8);
       });
     }
   });
 
+  test('refuses lengths beyond the keys', () => {
+    const made = problem({ queries: 2, keys: 5, headSize: 4, lengths: [6] });
+    const y = new Float32Array(made.count);
+    expect(() => run(isa, 'attention.f32', [made.q, made.k, made.v, null, made.last, null, y], made.params)).toThrow(
+      /outside the keys/,
+    );
+  });
+
   test('refuses what does not fit', () => {
     const { params, q, k, v } = problem({ queries: 4, keys: 5, headSize: 4 });
     const y = new Float32Array(16);
     const refuses = (change: object, text: RegExp): void => {
-      expect(() => run(isa, 'attention.f32', [q, k, v, null, y], { ...params, ...change })).toThrow(text);
+      expect(() => run(isa, 'attention.f32', [q, k, v, null, null, null, y], { ...params, ...change })).toThrow(text);
     };
     refuses({ keys: 6 }, /k is smaller/);
     refuses({ q: [16, 16, 4, 1, 1] }, /q is smaller/);
     refuses({ y: [16, 16, 2 ** 52, 1, 0] }, /y is smaller/);
     refuses({ kv_heads: 0 }, /multiple/);
+    refuses({ window: 3 }, /causal/);
     refuses({ v: [1, 2, 3, 4] }, /four strides/);
   });
 });

@@ -39,7 +39,10 @@ function check(isa: string, c: Case): void {
   const bias = random(columns, 5);
   const field = (from: Uint8Array, at: number, i: number): number =>
     bits === 8 ? from[at + i] : (from[at + (i >> 1)] >> ((i % 2) * 4)) & 15;
-  const packing = pack(isa, 'pack.matmul.nbits.f32', [levels, scales, points], { columns, depth, bits, block, zeros });
+  const packing = pack(isa, 'pack.matmul.nbits.f32', [levels, scales, points], {
+    ...{ columns, depth, bits, block, zeros },
+    scale_type: 1,
+  });
   for (const parts of [1, 3]) {
     const y = new Float32Array(rows * columns).fill(77);
     run(isa, 'matmul.nbits.f32', [x, packing, bias, y], { rows, columns, depth, bits, block, zeros }, parts);
