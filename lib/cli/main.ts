@@ -39,6 +39,15 @@ async function main(): Promise<number> {
   return asked ? 0 : 1;
 }
 
+/** A reader that has gone, as in `filigree ... | head -1`, ends the process as SIGPIPE ends others. */
+const SIGPIPE_EXIT = 141;
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+    process.exit(SIGPIPE_EXIT);
+  });
+}
+
 void main().then((code) => {
   process.exitCode = code;
 });

@@ -11,10 +11,11 @@ import { optimize, optimizing } from '../passes/index.ts';
 import { rowsAreIndependent } from '../plan/rows.ts';
 import type { Stage } from '../plan/stage.ts';
 import { type DriveOptions, driveAsync, driveSync, inTurns } from './driver.ts';
+import { AT_CALL_BYTES, feedIsGone, isShared } from './feed-copies.ts';
 import { thisMachine } from './machine.ts';
 import { openModelFile } from './model-file.ts';
-import { batchOf, cutBatch, haveRows, type Panel, type Panels, RowCollector, sliceRows } from './panels.ts';
-import { type Execution, Program } from './program.ts';
+import { batchOf, cutBatch, haveRows, itemBytes, type Panel, type Panels, RowCollector, sliceRows } from './panels.ts';
+import { type Execution, type Memory, Program } from './program.ts';
 import { ownResults } from './results.ts';
 import { Weights } from './weights.ts';
 
@@ -46,6 +47,8 @@ export class CompiledModel {
   readonly #weights: Weights;
   readonly #drive: DriveOptions;
   #disposed = false;
+  /** Asynchronous runs and preparations under way. */
+  #busy = 0;
 
   /** Loads and rewrites a model on this thread, which it holds meanwhile. */
   static openSync(source: string | Uint8Array, options: CompileOptions = {}): CompiledModel {
@@ -94,14 +97,35 @@ export class CompiledModel {
    * an output that kernels write is the target's data itself where there is one, else memory that nothing else uses.
    */
   async run(feeds: readonly (HostValue | undefined)[], options: ContentRunOptions = {}): Promise<HostValue[]> {
-    if (this.#disposed) throw new RunError('the session is disposed');
-    const { targets, ...rest } = options;
+    return this.#whileLive(() => this.#run(feeds, options));
+  }
+
+  async #run(
+    feeds: readonly (HostValue | undefined)[],
+    { targets: asked, ...rest }: ContentRunOptions,
+  ): Promise<HostValue[]> {
     const drive = { ...this.#drive, ...rest };
-    const panels = targets ? undefined : this.#panelsFor(feeds);
+    const panels = asked ? undefined : this.#panelsFor(feeds);
     if (panels) return this.#runPanels(feeds as readonly HostTensor[], panels, drive);
+    // The engine writes large ones in place, which has to stay where it is.
+    const targets =
+      asked && new Map([...asked].filter(([, data]) => isShared(data) || data.byteLength <= AT_CALL_BYTES));
     const fresh = new Set<ArrayBufferLike>();
-    const results = await driveAsync(this.#execution(feeds, targets, fresh), this.#weights, drive);
+    const foreign = new Set(this.model.graph.inputs.filter((_, i) => feeds[i]));
+    const results = await driveAsync(this.#execution(feeds, { targets, fresh, foreign }), this.#weights, drive);
     return ownResults(results, fresh, targets);
+  }
+
+  /** Counts asynchronous work; what was disposed goes with the last of it. */
+  async #whileLive<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#disposed) throw new RunError('the session is disposed');
+    this.#busy++;
+    try {
+      return await work();
+    } finally {
+      this.#busy--;
+      if (this.#disposed && this.#busy === 0) this.#weights.dispose();
+    }
   }
 
   /** The same on this thread. */
@@ -109,28 +133,33 @@ export class CompiledModel {
     const { targets, ...rest } = options;
     if (this.#disposed) throw new RunError('the session is disposed');
     const fresh = new Set<ArrayBufferLike>();
-    const results = driveSync(this.#execution(feeds, targets, fresh), { ...this.#drive, ...rest });
+    const results = driveSync(this.#execution(feeds, { targets, fresh }), { ...this.#drive, ...rest });
     return ownResults(results, fresh, targets);
   }
 
   /** Plans for the shapes of these contents without running; stops where a shape depends on data. */
   async prepare(feeds: readonly (HostValue | undefined)[]): Promise<Stage> {
+    return this.#whileLive(() => this.#prepare(feeds));
+  }
+
+  #prepare(feeds: readonly (HostValue | undefined)[]): Promise<Stage> {
     const panels = this.#panelsFor(feeds);
     if (!panels) return driveAsync(this.#program.prepare(this.#bind(feeds)), this.#weights, this.#drive);
     const part = feeds.map((feed) => sliceRows(feed as HostTensor, panels.rounds[0][0]));
     return driveAsync(this.#panelProgram.prepare(this.#bind(part)), this.#weights, this.#drive);
   }
 
+  /** Refuses further runs, and frees native memory: now, or when the runs under way have ended. */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    this.#weights.dispose();
+    if (this.#busy === 0) this.#weights.dispose();
   }
 
   /** The panels of a batch whose items can be computed apart. */
   #panelsFor(feeds: readonly (HostValue | undefined)[]): Panels | undefined {
     const batch = batchOf(feeds);
-    const panels = batch && batch > 1 ? cutBatch(batch, this.threads) : undefined;
+    const panels = batch && batch > 1 ? cutBatch(batch, this.threads, itemBytes(feeds, batch)) : undefined;
     const results = this.model.graph.outputs.map(({ type }) => (type?.kind === 'tensor' ? type.dtype : undefined));
     if (!panels || !haveRows(results)) return undefined;
     const dims = feeds.map((feed) => (feed as HostTensor).dims);
@@ -141,16 +170,28 @@ export class CompiledModel {
   async #runPanels(feeds: readonly HostTensor[], panels: Panels, drive: DriveOptions): Promise<HostValue[]> {
     const { batch, rounds, rest } = panels;
     const collected = new RowCollector(batch);
+    const sizes = feeds.map(({ data }) => data.length);
+    const foreign = new Set(this.model.graph.inputs);
     const run = async (panel: Panel, program: Program, threads: number): Promise<void> => {
-      const execution = program.execute(this.#bind(feeds.map((feed) => sliceRows(feed, panel))));
+      feeds.forEach(({ data }, i) => {
+        if (data.length !== sizes[i]) throw feedIsGone(this.model.graph.inputs[i].name);
+      });
+      const execution = program.execute(this.#bind(feeds.map((feed) => sliceRows(feed, panel))), { foreign });
       collected.add(await driveAsync(execution, this.#weights, { ...drive, threads }), panel.from);
     };
     for (const round of rounds) {
       const queue = [...round];
       const stream = async (): Promise<void> => {
-        for (let panel = queue.shift(); panel; panel = queue.shift()) await run(panel, this.#panelProgram, 1);
+        try {
+          for (let panel = queue.shift(); panel; panel = queue.shift()) await run(panel, this.#panelProgram, 1);
+        } catch (error) {
+          queue.length = 0;
+          throw error;
+        }
       };
-      await Promise.all(Array.from({ length: this.threads }, stream));
+      // Nothing may read the feeds any more when the caller hears of a failure.
+      const settled = await Promise.allSettled(Array.from({ length: this.threads }, stream));
+      for (const each of settled) if (each.status === 'rejected') throw each.reason;
     }
     if (rest) await run(rest, this.#program, this.threads);
     return collected.outputs;
@@ -158,12 +199,11 @@ export class CompiledModel {
 
   #execution(
     feeds: readonly (HostValue | undefined)[],
-    targets: ReadonlyMap<number, NumericStorage> | undefined,
-    fresh: Set<ArrayBufferLike>,
+    { targets, ...memory }: Omit<Memory, 'targets'> & Pick<ContentRunOptions, 'targets'>,
   ): Execution<HostValue[]> {
-    const outputs = this.model.graph.outputs;
-    const memory = targets && new Map([...targets].map(([i, target]) => [outputs[i], target] as const));
-    return this.#program.execute(this.#bind(feeds), memory, fresh);
+    const { outputs } = this.model.graph;
+    const byValue = targets && new Map([...targets].map(([i, target]) => [outputs[i], target] as const));
+    return this.#program.execute(this.#bind(feeds), { ...memory, targets: byValue });
   }
 
   #bind(feeds: readonly (HostValue | undefined)[]): Map<Value, HostValue> {

@@ -63,21 +63,30 @@ export async function inTurns<T>(work: Generator<unknown, T>): Promise<T> {
 /** Runs to the end on this thread; idle threads of the pool help. */
 export function driveSync<T>(execution: Execution<T>, options: DriveOptions): T {
   let answer: Answer;
-  for (;;) {
-    const step = execution.next(answer);
-    if (step.done) return step.value;
-    answer = undefined;
-    const request = step.value;
-    if (request.kind === 'reference') options.onReference?.(request);
-    if (request.kind !== 'run') continue;
-    const run = nativeOptions(options, request.section.plan.steps.length);
-    try {
-      answer = native().runSync(request.plan, request.inputs, request.outputs, run);
-    } catch (error) {
-      throw publicError(error, request);
+  try {
+    for (;;) {
+      const step = execution.next(answer);
+      if (step.done) return step.value;
+      answer = undefined;
+      const request = step.value;
+      if (request.kind === 'reference') options.onReference?.(request);
+      if (request.kind !== 'run') continue;
+      const run = nativeOptions(options, request.section.plan.steps.length);
+      try {
+        answer = native().runSync(request.plan, request.inputs, request.outputs, run);
+      } catch (error) {
+        throw publicError(error, request);
+      }
+      if (run.profile) options.onProfile?.(request, run.profile, options.threads);
     }
-    if (run.profile) options.onProfile?.(request, run.profile, options.threads);
+  } finally {
+    end(execution);
   }
+}
+
+/** Lets an execution that was left in the middle give back what it holds. */
+function end<T>(execution: Execution<T>): void {
+  execution.return(undefined as T);
 }
 
 /** Runs to the end off the event loop. */
@@ -94,6 +103,7 @@ export async function driveAsync<T>(execution: Execution<T>, weights: Weights, o
   } catch (error) {
     throw signal?.aborted ? abortError(signal) : publicError(error);
   } finally {
+    end(execution);
     signal?.removeEventListener('abort', onAbort);
     if (token) native().release(token);
   }

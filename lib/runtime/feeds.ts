@@ -130,13 +130,16 @@ function storageName(dtype: DType): string {
   return (dtypeInfo(dtype).storage as unknown as { name: string }).name;
 }
 
-/** The typed array itself, or a view of a Float16Array's bits; undefined where it is of another class. */
+/** The typed array itself, or a plain view of a related class's bits; undefined where it is of another class. */
 function asStorage(dtype: DType, data: NumericStorage): NumericStorage | undefined {
-  const name = data.constructor.name;
-  if (name === storageName(dtype) || (name === 'Buffer' && storageName(dtype) === 'Uint8Array')) return data;
-  if (name === 'Uint8ClampedArray' && storageName(dtype) === 'Uint8Array') return data;
-  if (dtype === 'float16' && name === 'Float16Array') return new Uint16Array(data.buffer, data.byteOffset, data.length);
-  if (dtype === 'int4' && name === 'Int8Array') return new Uint8Array(data.buffer, data.byteOffset, data.length);
+  const { name } = data.constructor;
+  const wanted = storageName(dtype);
+  if (name === wanted) return data;
+  const { buffer, byteOffset, length } = data;
+  // slice() of a Buffer would not copy.
+  const bytes = name === 'Buffer' || name === 'Uint8ClampedArray' || (dtype === 'int4' && name === 'Int8Array');
+  if (bytes && wanted === 'Uint8Array') return new Uint8Array(buffer, byteOffset, length);
+  if (dtype === 'float16' && name === 'Float16Array') return new Uint16Array(buffer, byteOffset, length);
   return undefined;
 }
 

@@ -7,8 +7,12 @@ import { type DType, dtypeInfo, isPacked, type NumericStorage } from '../ir/dtyp
 import { sizeOf } from '../ir/shape.ts';
 import { allocate, type HostTensor, type HostValue } from '../ir/tensor.ts';
 
-/** Items of a panel: enough to read weights seldom, few enough to keep the maps in cache. */
+/** Least items of a panel: enough to read weights seldom, few enough to keep the maps in cache. */
 const PANEL = 4;
+/** Least bytes of a panel's feeds: a run of less takes longer to start than to compute. */
+const PANEL_BYTES = 4096;
+/** Most panels a thread: more would not balance better. */
+const PANELS_PER_THREAD = 64;
 
 /** Items [from, from + size) of a batch, computed by one thread, or by all together. */
 export interface Panel {
@@ -40,13 +44,23 @@ export function batchOf(feeds: readonly (HostValue | undefined)[]): number | und
   return sizes.size === 1 ? batch : undefined;
 }
 
-/** Panels for a batch on `threads` threads; undefined where a run of all threads together serves it as well. */
-export function cutBatch(batch: number, threads: number): Panels | undefined {
+/** Bytes that feeds have for one item of their batch. */
+export function itemBytes(feeds: readonly (HostValue | undefined)[], batch: number): number {
+  const bytes = feeds.map((feed) => (feed?.kind === 'tensor' ? (feed.data as NumericStorage).byteLength : 0));
+  return bytes.reduce((sum, each) => sum + each, 0) / batch;
+}
+
+/**
+ * Panels for a batch of items of `bytes` bytes on `threads` threads; undefined where a run of all threads together
+ * serves it as well.
+ */
+export function cutBatch(batch: number, threads: number, bytes: number): Panels | undefined {
   if (threads < 2 || batch < threads) return undefined;
+  const full = Math.ceil(Math.max(PANEL, PANEL_BYTES / Math.max(bytes, 1), batch / threads / PANELS_PER_THREAD));
   const rounds: Panel[][] = [];
   let from = 0;
   while (batch - from >= threads) {
-    const size = Math.min(PANEL, Math.floor((batch - from) / threads));
+    const size = Math.min(full, Math.floor((batch - from) / threads));
     const count = Math.floor((batch - from) / (size * threads)) * threads;
     rounds.push(Array.from({ length: count }, (_, i) => ({ from: from + i * size, size })));
     from += count * size;

@@ -27,6 +27,7 @@ import {
   wholeGraph,
 } from '../plan/stage.ts';
 import type { Typed } from '../plan/typed.ts';
+import { copyFeeds } from './feed-copies.ts';
 import type { NativePlan } from './native.ts';
 import type { Weights } from './weights.ts';
 
@@ -68,6 +69,12 @@ interface PlannedStage {
   readonly stage: Stage;
   readonly sections: readonly PlannedSection[];
   readonly next: StageCache | undefined;
+  /** Values that are read after the first section has begun. */
+  readonly late: ReadonlySet<Value>;
+  /** Executions that are not over. */
+  users: number;
+  /** Out of its cache: its plans go with the last user. */
+  evicted: boolean;
 }
 
 /** Plans of one rest, by shapes. The least recently used go first. */
@@ -107,6 +114,16 @@ class StageCache {
   }
 }
 
+function lateReads({ sections, outputs, survivors }: Stage): Set<Value> {
+  const late = new Set<Value>([...outputs, ...survivors]);
+  for (const [i, section] of sections.entries()) {
+    if (i === 0 && section.kind === 'native') continue;
+    for (const value of section.inputs) if (value) late.add(value);
+    if (section.kind === 'reference') for (const [, value] of section.captures) late.add(value);
+  }
+  return late;
+}
+
 function sameContents(asked: ReadonlyMap<Value, HostTensor>, values: ReadonlyMap<Value, HostValue>): boolean {
   for (const [value, content] of asked) {
     const now = values.get(value);
@@ -127,10 +144,14 @@ function describe(values: ReadonlyMap<Value, HostValue>): { key: string; typed: 
   return { key: words.join(';'), typed };
 }
 
-/** Where outputs go: memory of the caller, or buffers that the engine allocates. */
-interface OutputMemory {
-  readonly targets: ReadonlyMap<Value, NumericStorage> | undefined;
-  readonly fresh: Set<ArrayBufferLike> | undefined;
+/** Whose memory an execution uses. */
+export interface Memory {
+  /** Memory of the caller for some outputs; the engine allocates the others. */
+  readonly targets?: ReadonlyMap<Value, NumericStorage> | undefined;
+  /** Collects the buffers that the engine allocates. */
+  readonly fresh?: Set<ArrayBufferLike>;
+  /** Bindings whose arrays belong to a caller that may change them once the call has returned. */
+  readonly foreign?: ReadonlySet<Value>;
 }
 
 /** What the programs of one session share. */
@@ -164,27 +185,33 @@ export class Program {
     return collect(this.#first);
   }
 
-  /**
-   * Runs the graph on `bindings` of its inputs and captures; `targets` is memory of the caller for some outputs, and
-   * `fresh` collects the buffers that the engine allocates.
-   */
-  *execute(
-    bindings: ReadonlyMap<Value, HostValue>,
-    targets?: ReadonlyMap<Value, NumericStorage>,
-    fresh?: Set<ArrayBufferLike>,
-  ): Execution<HostValue[]> {
+  /** Runs the graph on `bindings` of its inputs and captures. */
+  *execute(bindings: ReadonlyMap<Value, HostValue>, memory: Memory = {}): Execution<HostValue[]> {
     let cache = this.#first;
     let values = new Map(bindings);
-    for (;;) {
-      const planned = yield* this.#plan(cache, values);
-      for (const { section, plan } of planned.sections) {
-        if (section.kind === 'native')
-          yield* this.#native(section, plan as NativePlan, planned, values, { targets, fresh });
-        else yield* this.#reference(section, planned, values);
+    const used: PlannedStage[] = [];
+    try {
+      if (memory.foreign) {
+        const first = cache.find(describe(values).key, values);
+        yield* copyFeeds(values, memory.foreign, (value) => !first || first.late.has(value));
       }
-      if (!planned.next) return planned.stage.outputs.map((value) => this.#read(value, planned, values));
-      values = this.#surviving(planned, values);
-      cache = planned.next;
+      for (;;) {
+        const planned = yield* this.#plan(cache, values);
+        planned.users++;
+        used.push(planned);
+        for (const { section, plan } of planned.sections) {
+          if (section.kind === 'native') yield* this.#native(section, plan as NativePlan, planned, values, memory);
+          else yield* this.#reference(section, planned, values);
+        }
+        if (!planned.next) return planned.stage.outputs.map((value) => this.#read(value, planned, values));
+        values = this.#surviving(planned, values);
+        cache = planned.next;
+      }
+    } finally {
+      for (const planned of used) {
+        planned.users--;
+        this.#releaseUnused(planned);
+      }
     }
   }
 
@@ -217,11 +244,20 @@ export class Program {
     }
     // Another run may have planned the same while this one waited.
     const raced = cache.find(key, values);
-    const planned: PlannedStage = raced ?? { stage, sections, next: stage.rest && new StageCache(stage.rest) };
-    for (const gone of raced ? [{ sections }] : cache.add(key, planned, planLimit)) {
-      for (const { plan: old } of gone.sections) if (old) weights.release(old);
+    const next = stage.rest && new StageCache(stage.rest);
+    const made: PlannedStage = { stage, sections, next, late: lateReads(stage), users: 0, evicted: false };
+    for (const gone of raced ? [made] : cache.add(key, made, planLimit)) {
+      gone.evicted = true;
+      this.#releaseUnused(gone);
     }
-    return planned;
+    return raced ?? made;
+  }
+
+  /** Frees an evicted stage and all that follow it. Who uses one of those uses this one too. */
+  #releaseUnused({ evicted, users, sections, next }: PlannedStage): void {
+    if (!evicted || users > 0) return;
+    for (const { plan } of sections) if (plan) this.#context.weights.release(plan);
+    for (const stage of next?.stages ?? []) this.#releaseUnused({ ...stage, evicted: true });
   }
 
   *#native(
@@ -229,7 +265,7 @@ export class Program {
     plan: NativePlan,
     planned: PlannedStage,
     values: Map<Value, HostValue>,
-    { targets, fresh }: OutputMemory,
+    { targets, fresh }: Memory,
   ): Execution<void> {
     const inputs = section.inputs.map((value) => {
       const content = this.#read(value, planned, values);

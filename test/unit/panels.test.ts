@@ -15,7 +15,7 @@ import { batchOf, cutBatch, RowCollector, sliceRows } from '../../lib/runtime/pa
 describe('cutting a batch', () => {
   test.each([2, 3, 4, 8])('covers every item once, on %i threads', (threads) => {
     for (let batch = 1; batch <= 70; batch++) {
-      const panels = cutBatch(batch, threads);
+      const panels = cutBatch(batch, threads, 4096);
       if (!panels) {
         expect(batch).toBeLessThan(threads);
         continue;
@@ -28,7 +28,15 @@ describe('cutting a batch', () => {
     }
   });
 
-  test('one thread cuts nothing', () => expect(cutBatch(64, 1)).toBeUndefined());
+  test('panels of small items are large, and not too many', () => {
+    expect(cutBatch(1000, 2, 64)?.rounds[0][0].size).toBe(64);
+    expect(cutBatch(100, 2, 64)?.rounds[0][0].size).toBe(50);
+    expect(cutBatch(64, 2, 600_000)?.rounds[0][0].size).toBe(4);
+    expect(cutBatch(2 ** 20, 2, 4)?.rounds.flat().length).toBeLessThanOrEqual(128);
+    expect(cutBatch(2 ** 20, 2, 0)?.rounds.flat().length).toBeLessThanOrEqual(128);
+  });
+
+  test('one thread cuts nothing', () => expect(cutBatch(64, 1, 4096)).toBeUndefined());
 
   test('rows come back where they were', () => {
     const x = tensor(
