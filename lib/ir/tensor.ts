@@ -138,9 +138,10 @@ export function mapInto<A, B, T extends { [i: number]: B }>(out: T, values: Arra
 
 /**
  * The elements as JavaScript numbers: exact for every type but 64-bit integers beyond 2^53, which are rounded.
- * Complex numbers give two entries an element. Not for strings.
+ * Complex numbers give two entries an element. Throws RunError on strings.
  */
 export function toNumbers(t: HostTensor): Float64Array {
+  if (t.dtype === 'string') throw new RunError('a tensor of string where numbers are wanted', { dtype: t.dtype });
   if (t.dtype === 'float64' || t.dtype === 'complex128') return t.data as Float64Array;
   const entries = unpacked(t);
   const decode = t.dtype === 'float4e2m1' ? float4e2m1ToNumber : floatDecoder(t.dtype);
@@ -166,9 +167,10 @@ export function toIntegers(t: HostTensor): number[] {
 
 /**
  * A tensor from JavaScript numbers, rounded to the element type: floats to nearest even, integers wrapped like a C
- * conversion of an in-range value (callers saturate where the operator says so).
+ * conversion of an in-range value (callers saturate where the operator says so). Throws RunError on strings.
  */
 export function fromNumbers(dtype: DType, dims: readonly number[], values: ArrayLike<number>): HostTensor {
+  if (dtype === 'string') throw new RunError('numbers where a tensor of string is wanted', { dtype });
   if (dtype === 'float64' || dtype === 'complex128') return tensor(dtype, dims, new Float64Array(values));
   const entries = entriesOf(dtype, values);
   return packed(dtype, dims, entries);

@@ -1,11 +1,11 @@
 /** Runs a graph node by node on the references: the oracle of the tests, and the folder of constants. */
 
-import { InternalError, RunError } from '../errors.ts';
+import { FiligreeError, InternalError, MemoryError, RunError } from '../errors.ts';
 import { type Graph, type Node, nodeText, type Value } from '../ir/graph.ts';
 import { sizeOf } from '../ir/shape.ts';
 import type { HostTensor, HostValue } from '../ir/tensor.ts';
 import { findOp } from './index.ts';
-import { type BodyRuns, integerInput, NodeAccess, type ReferenceContext } from './op.ts';
+import { type BodyRuns, integerInput, NodeAccess, type OpDefinition, opKey, type ReferenceContext } from './op.ts';
 
 /** How a reference runs its bodies; the runtime passes one that runs natively. */
 export type GraphRunner = (graph: Graph, feeds: readonly HostValue[], outer: Bindings) => HostValue[];
@@ -63,6 +63,28 @@ function checkEmpty(node: Node, { dims }: HostTensor): void {
     throw new RunError(`${nodeText(node)}: an empty tensor of shape [${dims.join(',')}] is too large`);
 }
 
+/** The error of a reference with the node's name, and those about memory as what they are. */
+function named(node: Node, error: unknown): unknown {
+  const facts = { node: node.name, op: opKey(node.domain, node.op) };
+  // What engines say of array lengths they cannot have.
+  const tooLarge = error instanceof RangeError && /array length|buffer allocation|string length/i.test(error.message);
+  if (tooLarge) return new MemoryError(`${nodeText(node)}: ${error.message}`, facts, { cause: error });
+  if (!(error instanceof FiligreeError) || error.details.node !== undefined) return error;
+  const own = { ...error.details, ...facts };
+  if (error instanceof RunError) return new RunError(`${nodeText(node)}: ${error.message}`, own, { cause: error });
+  if (error instanceof MemoryError)
+    return new MemoryError(`${nodeText(node)}: ${error.message}`, own, { cause: error });
+  return error;
+}
+
+function outputsOf(op: OpDefinition, ctx: ReferenceContext, node: Node): HostValue[] {
+  try {
+    return op.reference(ctx);
+  } catch (error) {
+    throw named(node, error);
+  }
+}
+
 /** Runs one node on its reference. `outer` holds what its bodies capture. */
 export function runNode(
   node: Node,
@@ -74,7 +96,7 @@ export function runNode(
   if (!op) throw new InternalError(`no operator ${nodeText(node)}`);
   for (const input of inputs) if (input?.kind === 'tensor' && input.dims.includes(0)) checkEmpty(node, input);
   const ctx = new ReferenceAccess(node, inputs, (graph, feeds) => runner(graph, feeds, outer));
-  const outputs = op.reference(ctx);
+  const outputs = outputsOf(op, ctx, node);
   node.outputs.forEach((output, i) => {
     if (output && !outputs[i]) throw new InternalError(`${nodeText(node)}: the reference gave no output ${i}`);
   });

@@ -26,6 +26,7 @@ const only = (ctx: LowerContext, i: number): boolean => i >= 0 && ctx.has(i);
 
 /** Why the operands of a layer normalisation over `n` trailing elements do not fit the kernel. */
 function layerReason(ctx: LowerContext, slots: LayerNormSlots, n: number): string | undefined {
+  if (!ctx.wants(0)) return 'the result is not read';
   const inputs = [0, slots.skip, slots.bias, slots.gamma, slots.beta].filter((i) => only(ctx, i));
   const odd = inputs.find((i) => !servedByFloat32(ctx.dtype(i)));
   if (odd !== undefined) return noKernel(ctx.dtype(odd));

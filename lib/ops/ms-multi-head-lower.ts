@@ -79,6 +79,7 @@ function reasonFor(ctx: LowerContext): string | undefined {
     (i) => ctx.has(i) && ctx.dtype(i) !== 'float32',
   );
   if (odd !== undefined) return `no kernel for ${ctx.dtype(odd)}`;
+  if (!ctx.wants(0)) return 'the result is not read';
   if (ctx.wants(3)) return 'the scores are an output';
   if (ctx.has(8) || ctx.has(9)) return 'a shared state buffer';
   if (ctx.has(PAST_KEY) !== ctx.has(PAST_VALUE)) return 'half a past state';

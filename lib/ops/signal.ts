@@ -1,6 +1,6 @@
 /** Signal operators: DFT, STFT, mel weights and windows. */
 
-import { type DType, dtypeFromOnnx } from '../ir/dtype.ts';
+import { type DType, dtypeFromOnnx, isFloat } from '../ir/dtype.ts';
 import { tensorType, type ValueType } from '../ir/graph.ts';
 import { type Dim, type Shape, shapeText, sizeBetween, sizeOf } from '../ir/shape.ts';
 import { fromNumbers, type HostValue, toIntegers, toNumbers } from '../ir/tensor.ts';
@@ -33,8 +33,15 @@ function dftLength(ctx: NodeReader, size: number, given: number | undefined): nu
 
 const bins = (length: number): number => Math.floor(length / 2) + 1;
 
-function inferDft(ctx: InferContext): (ValueType | undefined)[] {
+/** Type of the signal, which has to be real. */
+function signalType(ctx: InferContext): DType {
   const dtype = ctx.dtype(0);
+  if (!isFloat(dtype)) throw ctx.error(`the signal is of ${dtype}, expected floats`);
+  return dtype;
+}
+
+function inferDft(ctx: InferContext): (ValueType | undefined)[] {
+  const dtype = signalType(ctx);
   const x = ctx.shape(0);
   const axisKnown = ctx.version < 20 || !ctx.has(2) || ctx.integers(2);
   if (!x) return [tensorType(dtype, undefined)];
@@ -109,7 +116,7 @@ function inferStft(ctx: InferContext): (ValueType | undefined)[] {
     typeof length === 'number' && typeof frame === 'number' && step ? framesOf(ctx, length, frame, step) : null;
   const count = typeof frame === 'number' && isOnesided(ctx, 1) ? bins(frame) : isOnesided(ctx, 1) ? null : frame;
   const out: Shape = [signal?.[0] ?? null, frames, count, 2];
-  return [tensorType(ctx.dtype(0), out)];
+  return [tensorType(signalType(ctx), out)];
 }
 
 function stft(ctx: ReferenceContext): HostValue[] {

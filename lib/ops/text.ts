@@ -2,7 +2,7 @@
 
 import { tensorType, type ValueType } from '../ir/graph.ts';
 import { broadcastStrides, type Dim, shapeText, sizeOf } from '../ir/shape.ts';
-import { fromNumbers, type HostTensor, type HostValue, tensor, toIntegers } from '../ir/tensor.ts';
+import { allocate, fromNumbers, type HostTensor, type HostValue, tensor, toIntegers } from '../ir/tensor.ts';
 import { broadcastDims, broadcastInfer, forEachRow } from './broadcast.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 import { compileRegex } from './regex.ts';
@@ -138,9 +138,10 @@ function countGrams(ctx: NodeReader, row: readonly string[], grams: Grams, out: 
   const [least, most] = [ctx.int('min_gram_length'), ctx.int('max_gram_length')];
   const skips = ctx.int('max_skip_count');
   if (!(least > 0 && most >= least && skips >= 0)) throw ctx.error(`n-grams of ${least} to ${most}, ${skips} skips`);
-  for (let n = least; n <= most; n++) {
+  for (let n = least; n <= Math.min(most, row.length); n++) {
     // Items of a 1-gram have no distance, so it is counted once.
-    for (let step = 1; step <= (n === 1 ? 1 : skips + 1); step++) {
+    const steps = n === 1 ? 1 : Math.min(skips + 1, Math.floor((row.length - 1) / (n - 1)));
+    for (let step = 1; step <= steps; step++) {
       for (let start = 0; start + (n - 1) * step < row.length; start++) {
         const items = Array.from({ length: n }, (_, i) => row[start + i * step]);
         for (const coordinate of grams.index.get(gramKey(items)) ?? []) out[coordinate]++;
@@ -159,7 +160,7 @@ function vectorize(ctx: ReferenceContext): HostValue[] {
   const width = rows ? items.length / rows : 0;
   const grams = readGrams(ctx);
   const weights = ctx.floats('weights', []);
-  const out = new Float64Array(rows * grams.size);
+  const out = allocate('float64', rows * grams.size) as Float64Array;
   for (let r = 0; r < rows; r++) {
     const counts = out.subarray(r * grams.size, (r + 1) * grams.size);
     countGrams(ctx, items.slice(r * width, (r + 1) * width), grams, counts);

@@ -109,6 +109,40 @@ test('Attention of which only the present keys are read', async () => {
   expect([...y.data]).toEqual([9, 8, -3, -2, -1, 0]);
 });
 
+test('LayerNormalization of which only the mean is read', async () => {
+  const norm = node('LayerNormalization', ['x', 'g'], ['a', 'y']);
+  const { y } = await runOn([2, 2], { nodes: [norm], initializers: [floats('g', [1, 1])] });
+  expect([...y.data]).toEqual([-2.5, -0.5]);
+});
+
+test('n-grams with more skips than items', async () => {
+  const count = node('TfIdfVectorizer', ['i'], ['y'], {
+    attributes: [
+      ...[int('min_gram_length', 2), int('max_gram_length', 2 ** 50), int('max_skip_count', 2 ** 53)],
+      ...[
+        attribute.string('mode', 'TF'),
+        ints('ngram_counts', [0, 0]),
+        ints('ngram_indexes', [0]),
+        ints('pool_int64s', [1, 2]),
+      ],
+    ],
+  });
+  const cast = node('Cast', ['x'], ['i'], { attributes: [int('to', 7)] });
+  const { y } = await runOn([6], { nodes: [cast, count] });
+  expect([...y.data]).toEqual([1]);
+});
+
+test('DFT of complex numbers', async () => {
+  const complex = rawTensor('c', 'complex64', [1, 2, 2], Float32Array.of(1, 2, 3, 4, 5, 6, 7, 8));
+  const parts: Parts = { nodes: [node('DFT', ['c'], ['y'])], initializers: [complex], outputs: { y: 'complex64' } };
+  await expect(runOn([1], parts)).rejects.toThrow(/expected floats/);
+});
+
+test('strings where numbers are wanted', async () => {
+  const texts = [node('Cast', ['x'], ['s'], { attributes: [int('to', 8)] }), node('Softmax', ['s'], ['y'])];
+  await expect(runOn([3], { nodes: texts, outputs: { y: 'string' } })).rejects.toThrow(/Softmax.*string/);
+});
+
 test('an axis of the first operator sets before the first dimension', async () => {
   const add = node('Add', ['x', 'b'], ['y'], { attributes: [int('axis', -(2 ** 53)), int('broadcast', 1)] });
   const parts: Parts = { nodes: [add], initializers: [floats('b', [1, 2])], opset: 6 };
