@@ -1,7 +1,7 @@
 /** Compares results with expected values, and says what differs first and most. */
 
 import { type DType, dtypeInfo } from '../ir/dtype.ts';
-import { type HostTensor, type HostValue, toNumbers, unpacked } from '../ir/tensor.ts';
+import { type HostTensor, type HostValue, toParts, unpacked } from '../ir/tensor.ts';
 
 /** How far a float may be off: |got - expected| <= atol + rtol * |expected|. */
 export interface Tolerance {
@@ -83,8 +83,8 @@ function tensorDifference(got: HostTensor, expected: HostTensor, tolerance: Tole
     const right = unpacked(expected);
     return summary<unknown>(mine, right, (i) => mine[i] === right[i]);
   }
-  const mine = toNumbers(got);
-  const right = toNumbers(expected);
+  const mine = toParts(got);
+  const right = toParts(expected);
   const fit = fitted(tolerance, expected.dtype, right);
   return summary(mine, right, (i) => isNear(mine[i], right[i], fit));
 }

@@ -3,7 +3,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { shapeText } from '../ir/shape.ts';
-import { type HostValue, toNumbers } from '../ir/tensor.ts';
+import { type HostValue, toParts } from '../ir/tensor.ts';
 import { encodeNpy } from '../onnx/npy.ts';
 import { CompiledModel } from '../runtime/compiled.ts';
 import type { Command } from './command.ts';
@@ -27,7 +27,7 @@ function summarize(name: string, value: HostValue): Summary {
   if (value.kind === 'map') return { name, type: `map of ${value.entries.size}` };
   const { dtype, dims } = value;
   if (dtype === 'string') return { name, type: dtype, shape: dims, first: (value.data as string[]).slice(0, 5) };
-  const numbers = toNumbers(value);
+  const numbers = toParts(value);
   if (numbers.length === 0) return { name, type: dtype, shape: dims, first: [] };
   let [min, max, sum] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 0];
   for (const x of numbers) {

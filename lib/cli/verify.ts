@@ -3,7 +3,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { InputError } from '../errors.ts';
-import { type HostValue, toNumbers } from '../ir/tensor.ts';
+import { type HostValue, toParts } from '../ir/tensor.ts';
 import { CompiledModel } from '../runtime/compiled.ts';
 import { readPorts } from './cases.ts';
 import type { Command } from './command.ts';
@@ -59,7 +59,7 @@ function ruleFor({ path, meta }: DataFolder, output: string, i: number): OutputR
 
 function cosine(got: HostValue, expected: HostValue): number {
   if (got.kind !== 'tensor' || expected.kind !== 'tensor') return 0;
-  const [a, b] = [toNumbers(got), toNumbers(expected)];
+  const [a, b] = [toParts(got), toParts(expected)];
   let [dot, aa, bb] = [0, 0, 0];
   for (let i = 0; i < a.length; i++) {
     dot += a[i] * b[i];

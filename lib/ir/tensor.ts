@@ -137,10 +137,16 @@ export function mapInto<A, B, T extends { [i: number]: B }>(out: T, values: Arra
 }
 
 /**
- * The elements as JavaScript numbers: exact for every type but 64-bit integers beyond 2^53, which are rounded.
- * Complex numbers give two entries an element. Throws RunError on strings.
+ * The elements as JavaScript numbers: exact for every type but 64-bit integers beyond 2^53, which are rounded. Throws
+ * RunError on strings and complex numbers.
  */
 export function toNumbers(t: HostTensor): Float64Array {
+  if (dtypeInfo(t.dtype).kind !== 'complex') return toParts(t);
+  throw new RunError(`a tensor of ${t.dtype} where real numbers are wanted`, { dtype: t.dtype });
+}
+
+/** The same for complex numbers too, which give two entries an element. */
+export function toParts(t: HostTensor): Float64Array {
   if (t.dtype === 'string') throw new RunError('a tensor of string where numbers are wanted', { dtype: t.dtype });
   if (t.dtype === 'float64' || t.dtype === 'complex128') return t.data as Float64Array;
   const entries = unpacked(t);

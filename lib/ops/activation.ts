@@ -1,13 +1,13 @@
 /** Activation functions. */
 
 import { isBig } from '../ir/dtype.ts';
-import { tensorType } from '../ir/graph.ts';
-import { sizeOf } from '../ir/shape.ts';
+import { tensorType, type ValueType } from '../ir/graph.ts';
+import { isConcrete, shapeText, sizeOf } from '../ir/shape.ts';
 import { type HostTensor, reshaped, toBigInts } from '../ir/tensor.ts';
 import { broadcastDims, zip } from './broadcast.ts';
 import { bigSink, expectSame, floatKinds, numberKinds, numberSink, numbersOf } from './elements.ts';
 import { lowerBinary, lowerUnary, type UnaryName, type UnaryParameters } from './lower-elementwise.ts';
-import { defineOp, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
+import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 import { erf, sigmoid, softplus } from './special-functions.ts';
 import { type ScalarOf, unary } from './unary.ts';
 
@@ -93,14 +93,23 @@ function slopeDims(ctx: NodeReader, x: readonly number[], slope: readonly number
   return [slope[0], ...new Array<number>(x.length - 2).fill(1)];
 }
 
+function inferPrelu(ctx: InferContext): ValueType[] {
+  const [x, slope] = [ctx.shape(0), ctx.shape(1)];
+  if (ctx.version >= 7 && isConcrete(x) && isConcrete(slope)) checkSlope(ctx, x, slope);
+  return [tensorType(expectSame(ctx, 2, numberKinds), x)];
+}
+
+function checkSlope(ctx: NodeReader, x: readonly number[], slope: readonly number[]): void {
+  if (sizeOf(broadcastDims(ctx, [x, slope])) === sizeOf(x)) return;
+  throw ctx.error(`the slope of shape ${shapeText(slope)} does not broadcast to ${shapeText(x)}`);
+}
+
 function prelu(ctx: ReferenceContext): HostTensor {
   const x = ctx.tensor(0);
   const raw = ctx.tensor(1);
   const slope = reshaped(raw, slopeDims(ctx, x.dims, raw.dims));
+  checkSlope(ctx, x.dims, slope.dims);
   const dims = broadcastDims(ctx, [x.dims, slope.dims]);
-  if (sizeOf(dims) !== sizeOf(x.dims)) {
-    throw ctx.error(`the slope of shape [${raw.dims.join(',')}] does not broadcast to [${x.dims.join(',')}]`);
-  }
   if (isBig(x.dtype)) {
     const sink = bigSink(x.dtype, x.dims);
     const [a, b] = [
@@ -168,7 +177,7 @@ export const activationOps: readonly OpDefinition[] = [
     inputs: [2, 2],
     outputs: [1, 1],
     traits: ['elementwise'],
-    infer: (ctx) => [tensorType(expectSame(ctx, 2, numberKinds), ctx.shape(0))],
+    infer: inferPrelu,
     reference: (ctx) => [prelu(ctx)],
     lower: (ctx) => (ctx.version < 7 ? 'slopes by channel, as before version 7' : lowerBinary('PRelu')(ctx)),
   }),

@@ -3,7 +3,7 @@
 import { dtypeInfo, isBig } from '../ir/dtype.ts';
 import { tensorType } from '../ir/graph.ts';
 import { type Shape, shapeText, sizeOf } from '../ir/shape.ts';
-import { allocate, fromNumbers, type HostTensor, tensor, toNumbers } from '../ir/tensor.ts';
+import { allocate, fromNumbers, type HostTensor, tensor, toParts } from '../ir/tensor.ts';
 import { doubles, expectKinds, integerKinds } from './elements.ts';
 import { defineOp, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 import { forEachTap, makeWindow, perAxis, type SpatialWindow, type WindowAttributes } from './window.ts';
@@ -88,7 +88,7 @@ function col2imReference(ctx: ReferenceContext): HostTensor[] {
     return [tensor(x.dtype, dims, y)];
   }
   const y = doubles(count);
-  for (let part = 0; part < parts; part++) addColumns(window, planes, toNumbers(x), y, part, parts);
+  for (let part = 0; part < parts; part++) addColumns(window, planes, toParts(x), y, part, parts);
   if (x.dtype === 'bool')
     y.forEach((v, i) => {
       y[i] = v ? 1 : 0;

@@ -3,7 +3,7 @@
 import { type DType, dtypeInfo } from '../ir/dtype.ts';
 import { type AttributeType, tensorType, type ValueType } from '../ir/graph.ts';
 import { type Dim, isConcrete, type Shape, shapeText, sizeBetween, sizeOf, stridesOf } from '../ir/shape.ts';
-import { allocate, fromNumbers, type HostTensor, pick, tensor, toNumbers, zeros } from '../ir/tensor.ts';
+import { allocate, fromNumbers, type HostTensor, pick, tensor, toNumbers, toParts, zeros } from '../ir/tensor.ts';
 import { expectKinds, floatKinds, integerKinds } from './elements.ts';
 import { withExtraElement } from './extra-element.ts';
 import type { LowerContext, Operand } from './lower.ts';
@@ -210,7 +210,7 @@ function resizeFiltered(
   const dims = [...x.dims];
   // The two parts of complex numbers are one more innermost axis.
   const parts = dtypeInfo(x.dtype).kind === 'complex' ? 2 : 1;
-  let values = toNumbers(x);
+  let values = toParts(x);
   axes.forEach((axis, i) => {
     if (isKept(axis)) return;
     const inner = sizeBetween(dims, i + 1, dims.length) * parts;

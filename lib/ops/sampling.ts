@@ -3,7 +3,7 @@
 import { dtypeInfo } from '../ir/dtype.ts';
 import { tensorType, type ValueType } from '../ir/graph.ts';
 import { type Dim, type Shape, shapeText, sizeBetween, sizeOf, stridesOf } from '../ir/shape.ts';
-import { fromNumbers, type HostTensor, pick, toNumbers } from '../ir/tensor.ts';
+import { fromNumbers, type HostTensor, pick, toParts } from '../ir/tensor.ts';
 import { doubles, expectKind, expectKinds, floatKinds, integerKinds, numbersOf } from './elements.ts';
 import { withExtraElement } from './extra-element.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
@@ -158,7 +158,7 @@ function gridSample(ctx: ReferenceContext): HostTensor[] {
   }
   if (x.dtype === 'string') throw ctx.error('strings can only be sampled in mode "nearest"');
   const parts = dtypeInfo(x.dtype).kind === 'complex' ? 2 : 1;
-  const values = toNumbers(x);
+  const values = toParts(x);
   const y = doubles(sizeOf(dims) * parts);
   forEachSample(x.dims, grid, rule, (n, p, { count, index, weight }) => {
     for (let c = n * channels; c < (n + 1) * channels; c++) {

@@ -38,6 +38,9 @@ export interface WindowAttributes {
   readonly ceil: boolean;
 }
 
+/** Entries of window attributes beyond this are no sizes of anything, and sums of them lose digits. */
+const MOST = 2 ** 31;
+
 /** An attribute with one integer an axis. */
 export function perAxis(ctx: NodeReader, name: string, rank: number, fallback: number, least: number): number[] {
   const list = ctx.ints(name, []);
@@ -45,6 +48,8 @@ export function perAxis(ctx: NodeReader, name: string, rank: number, fallback: n
   if (list.length !== rank) throw ctx.error(`"${name}" has ${list.length} entries, expected ${rank}`);
   for (const value of list) {
     if (value < least) throw ctx.error(`"${name}" is [${list.join(',')}], expected entries of at least ${least}`);
+    if (Math.abs(value) > MOST)
+      throw ctx.error(`"${name}" is [${list.join(',')}], expected entries of at most ${MOST}`);
   }
   return [...list];
 }
@@ -57,7 +62,9 @@ export function readWindow(ctx: NodeReader, rank: number, kernel: readonly numbe
   if (size.some((k, i) => k !== named[i])) {
     throw ctx.error(`"kernel_shape" is [${named.join(',')}], but the weight has [${size.join(',')}]`);
   }
-  if (size.some((k) => k < 1)) throw ctx.error(`the kernel is [${size.join(',')}], expected sizes of at least 1`);
+  if (size.some((k) => k < 1 || k > MOST)) {
+    throw ctx.error(`the kernel is [${size.join(',')}], expected sizes of 1 to ${MOST}`);
+  }
   const autoPad = ctx.string('auto_pad', 'NOTSET') || 'NOTSET';
   if (autoPad !== 'NOTSET' && autoPad !== 'SAME_UPPER' && autoPad !== 'SAME_LOWER' && autoPad !== 'VALID') {
     throw ctx.error(`"auto_pad" is "${autoPad}", expected NOTSET, SAME_UPPER, SAME_LOWER or VALID`);

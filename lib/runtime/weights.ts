@@ -1,5 +1,6 @@
 /** Constants and packings on the native side: made once a session, shared by all its plans. */
 
+import { constants } from 'node:buffer';
 import { MemoryError } from '../errors.ts';
 import type { NumericStorage } from '../ir/dtype.ts';
 import type { HostTensor } from '../ir/tensor.ts';
@@ -59,6 +60,11 @@ export class Weights {
     if (!(plan.arenaBytes <= memory)) {
       const facts = { bytes: plan.arenaBytes, allowed: memory };
       throw new MemoryError(`a run needs ${plan.arenaBytes} bytes of working memory, the machine has ${memory}`, facts);
+    }
+    const large = plan.outputBytes.find((bytes) => bytes > constants.MAX_LENGTH);
+    if (large !== undefined) {
+      const facts = { bytes: large, allowed: constants.MAX_LENGTH };
+      throw new MemoryError(`a result of ${large} bytes; a buffer holds up to ${constants.MAX_LENGTH}`, facts);
     }
     const addon = native();
     const blobs = plan.constants.map((source) =>

@@ -17,7 +17,7 @@ FILIGREE_INLINE void copySlice(uint8_t* y, const uint8_t* x, int64_t bytes) {
       std::memcpy(y, x, 8);
       return;
     default:
-      std::memcpy(y, x, static_cast<size_t>(bytes));
+      std::memmove(y, x, static_cast<size_t>(bytes));
   }
 }
 

@@ -58,7 +58,7 @@ FILIGREE_INLINE void apply(uint8_t* y, const uint8_t* update, int64_t count, F f
 void put(const Step& step, uint8_t* y, const uint8_t* update, int64_t count) {
   const int64_t reduction = intParam(step, 0);
   if (reduction == kNone) {
-    std::memcpy(y, update, static_cast<size_t>(count * intParam(step, 1)));
+    std::memmove(y, update, static_cast<size_t>(count * intParam(step, 1)));
     return;
   }
   switch (intParam(step, 2)) {

@@ -129,7 +129,7 @@ template <class T>
 FILIGREE_INLINE void copyRun(const T* x, int64_t xs, T* y, int64_t ys, int64_t n) {
   if (xs == 1 && ys == 1) {
     if (n * static_cast<int64_t>(sizeof(T)) >= 64) {
-      std::memcpy(y, x, static_cast<size_t>(n) * sizeof(T));
+      std::memmove(y, x, static_cast<size_t>(n) * sizeof(T));
     } else {
       for (int64_t i = 0; i < n; i++) y[i] = x[i];
     }

@@ -11,11 +11,15 @@ export interface FuzzCase extends Mutant {
   readonly origin: string;
 }
 
+/** What is changed: model files, or the native plans of models as they are. */
+export type Subject = 'models' | 'plans';
+
 /** Case `index` of a run. */
-export function caseOf(origins: readonly Origin[], seed: string, index: number): FuzzCase {
+export function caseOf(origins: readonly Origin[], subject: Subject, seed: string, index: number): FuzzCase {
   const own = `${seed}:${index}`;
   const random = new Random(own);
   const origin = random.pick(origins);
+  if (subject === 'plans') return { seed: own, origin: origin.name, bytes: origin.bytes(), changes: [] };
   const donor = random.pick(origins);
   return { seed: own, origin: origin.name, ...mutate(random, origin.bytes(), donor.bytes()) };
 }

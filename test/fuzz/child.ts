@@ -1,22 +1,24 @@
-/** The process that cases run in: child.js SEED PATH... or child.js --replay. Takes work and tells outcomes by messages. */
+/** The process that cases run in: child.js SUBJECT SEED PATH... Takes work and tells outcomes by messages. */
 
 import './limits.ts';
 import { readFileSync } from 'node:fs';
-import { caseOf } from './cases.ts';
+import { caseOf, type Subject } from './cases.ts';
 import { gatherOrigins } from './corpus.ts';
 import type { SavedCase } from './findings.ts';
 import { type Outcome, runCase } from './run-case.ts';
+import { runOnChangedPlans } from './run-plans.ts';
 
-const [seed, ...paths] = process.argv.slice(2) as [string, ...string[]];
+const [subject, seed, ...paths] = process.argv.slice(2) as [Subject, string, ...string[]];
 const origins = gatherOrigins(paths);
 
 /** What the parent asks: a case by number, or one that was saved. */
 export type Job = number | SavedCase;
 
 async function work(job: Job): Promise<Outcome> {
-  if (typeof job !== 'number') return runCase(new Uint8Array(readFileSync(job.model)), job.seed, job.origin);
-  const { bytes, seed: own, origin } = caseOf(origins, seed, job);
-  return runCase(bytes, own, origin);
+  const saved = typeof job === 'object';
+  const { seed: own, origin, ...rest } = saved ? job : caseOf(origins, subject, seed, job);
+  const bytes = 'bytes' in rest ? rest.bytes : new Uint8Array(readFileSync(rest.model));
+  return subject === 'plans' ? runOnChangedPlans(bytes, own, origin) : runCase(bytes, own, origin);
 }
 
 process.on('message', (job: Job) => {

@@ -2,10 +2,11 @@
 
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { FuzzCase } from './cases.ts';
+import type { FuzzCase, Subject } from './cases.ts';
 
 /** A case that can be run again. */
 export interface SavedCase {
+  readonly subject: Subject;
   readonly seed: string;
   readonly origin: string;
   /** Path of the changed model. */
@@ -28,9 +29,11 @@ const KEPT_PER_KEY = 3;
 export class Findings {
   readonly counts = new Map<string, number>();
   readonly #folder: string;
+  readonly #subject: Subject;
 
-  constructor(folder: string) {
+  constructor(folder: string, subject: Subject) {
     this.#folder = folder;
+    this.#subject = subject;
   }
 
   /** Where the case was saved; undefined where enough like it are. */
@@ -43,13 +46,14 @@ export class Findings {
     mkdirSync(folder, { recursive: true });
     writeFileSync(join(folder, 'model.onnx'), found.bytes);
     const { seed, origin, changes } = found;
-    writeFileSync(join(folder, 'case.json'), `${JSON.stringify({ seed, origin, changes, defect }, null, 2)}\n`);
+    const facts = { subject: this.#subject, seed, origin, changes, defect };
+    writeFileSync(join(folder, 'case.json'), `${JSON.stringify(facts, null, 2)}\n`);
     return folder;
   }
 }
 
 /** Reads what {@link Findings.add} saved. */
 export function savedCase(folder: string): SavedCase {
-  const { seed, origin } = JSON.parse(readFileSync(join(folder, 'case.json'), 'utf8')) as SavedCase;
-  return { seed, origin, model: join(folder, 'model.onnx') };
+  const { subject, seed, origin } = JSON.parse(readFileSync(join(folder, 'case.json'), 'utf8')) as SavedCase;
+  return { subject, seed, origin, model: join(folder, 'model.onnx') };
 }

@@ -1,12 +1,13 @@
 /** A run of the fuzzer. */
 
-import { caseOf } from './cases.ts';
+import { caseOf, type Subject } from './cases.ts';
 import type { Job } from './child.ts';
 import { gatherOrigins } from './corpus.ts';
 import { Findings } from './findings.ts';
 import { type Limits, WatchedChild } from './watch.ts';
 
 export interface FuzzOptions {
+  readonly subject: Subject;
   readonly seed: string;
   /** Files and folders of models, besides the built-in ones. */
   readonly paths: readonly string[];
@@ -37,14 +38,15 @@ export const usualLimits: Limits = process.env.ASAN_OPTIONS
 /** Runs cases until enough. */
 export async function fuzz(options: FuzzOptions): Promise<FuzzReport> {
   const origins = gatherOrigins(options.paths);
-  const findings = new Findings(options.folder);
+  const { subject, seed, paths } = options;
+  const findings = new Findings(options.folder, subject);
   const results = new Map<string, number>();
-  const child = new WatchedChild<Job>(options.child, [options.seed, ...options.paths], options.limits);
+  const child = new WatchedChild<Job>(options.child, [subject, seed, ...paths], options.limits);
   let index = 0;
   for (; options.wants(index); index++) {
     const { result, defect } = await child.run(index);
     results.set(result, (results.get(result) ?? 0) + 1);
-    if (defect) options.onDefect?.(defect, findings.add(caseOf(origins, options.seed, index), defect));
+    if (defect) options.onDefect?.(defect, findings.add(caseOf(origins, subject, seed, index), defect));
   }
   child.close();
   return { cases: index, results, defects: findings.counts };

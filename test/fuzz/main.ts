@@ -1,5 +1,6 @@
 /**
  * npm run fuzz -- [--seconds N | --cases N] [--seed TEXT] [--out DIR] [PATH...]: hostile models made from real ones.
+ * With --plans: models as they are, whose native plans are changed.
  * npm run fuzz -- --replay DIR: a finding again. FILIGREE_FUZZ names folders too (separated by colons).
  */
 
@@ -18,6 +19,7 @@ const { values, positionals } = parseArgs({
     cases: { type: 'string' },
     seed: { type: 'string', default: new Date().toISOString() },
     out: { type: 'string', default: join('out', 'findings') },
+    plans: { type: 'boolean', default: false },
     replay: { type: 'string' },
   },
 });
@@ -28,8 +30,9 @@ function wholeOf(name: string, text: string | undefined): number | undefined {
 }
 
 async function replay(folder: string): Promise<boolean> {
-  const runner = new WatchedChild<Job>(child, ['replay'], usualLimits);
-  const { result, defect } = await runner.run(savedCase(folder));
+  const saved = savedCase(folder);
+  const runner = new WatchedChild<Job>(child, [saved.subject, saved.seed], usualLimits);
+  const { result, defect } = await runner.run(saved);
   runner.close();
   console.log(defect ?? result);
   return defect === undefined;
@@ -41,6 +44,7 @@ async function longRun(): Promise<boolean> {
   const end = performance.now() + seconds * 1000;
   console.log(`seed ${values.seed}`);
   const report = await fuzz({
+    subject: values.plans ? 'plans' : 'models',
     seed: values.seed,
     paths: [...positionals, ...(process.env.FILIGREE_FUZZ?.split(delimiter) ?? [])],
     child,

@@ -1,5 +1,6 @@
 /** What the fuzzer found, each as small as it gets. */
 
+import { constants } from 'node:buffer';
 import { describe, expect, test } from 'vitest';
 import { MemoryError, ModelFormatError, RunError } from '../../lib/errors.ts';
 import { type RunValues, Session, type SessionOptions } from '../../lib/index.ts';
@@ -78,6 +79,14 @@ describe('batches are not dealt where results have no rows', () => {
   });
 });
 
+test.skipIf(constants.MAX_LENGTH > 2 ** 33)('a result larger than a buffer is a MemoryError', async () => {
+  const parts: Parts = {
+    nodes: [node('Expand', ['x', 's'], ['y'])],
+    initializers: [longs('s', [2 ** 15, 2 ** 15 + 1])],
+  };
+  await expect(runOn([1, 1], parts)).rejects.toThrow(MemoryError);
+});
+
 test('working memory beyond the machine is a MemoryError', async () => {
   const parts: Parts = {
     nodes: [node('Expand', ['x', 's'], ['a']), node('Exp', ['a'], ['b']), node('ReduceMean', ['b'], ['y'])],
@@ -89,6 +98,12 @@ test('working memory beyond the machine is a MemoryError', async () => {
 test('an input that may not be omitted', async () => {
   const parts: Parts = { nodes: [node('PRelu', ['', 'x'], ['y'])] };
   await expect(runOn([2], parts)).rejects.toThrow(/input 0 is omitted/);
+});
+
+test('a slope of PRelu that is larger than the input', async () => {
+  const parts: Parts = { nodes: [node('PRelu', ['x', 's'], ['y'])], initializers: [floats('s', [1, 2, 3])] };
+  await expect(runOn([2, 1], parts)).rejects.toThrow(/slope/);
+  await expect(runOn([2, 1], { ...parts, shape: ['n', 1] })).rejects.toThrow(/slope/);
 });
 
 test('Trilu of a vector', async () => {
@@ -130,6 +145,24 @@ test('n-grams with more skips than items', async () => {
   const cast = node('Cast', ['x'], ['i'], { attributes: [int('to', 7)] });
   const { y } = await runOn([6], { nodes: [cast, count] });
   expect([...y.data]).toEqual([1]);
+});
+
+test('a window larger than any number that counts', async () => {
+  const same = attribute.string('auto_pad', 'SAME_UPPER');
+  const pool = node('LpPool', ['x'], ['y'], { attributes: [ints('kernel_shape', [2, 2 ** 62]), same] });
+  await expect(runOn([1, 1, 4, 4], { nodes: [pool] })).rejects.toThrow(/kernel/);
+});
+
+test('complex numbers where real ones are wanted', async () => {
+  const complex = rawTensor(
+    'c',
+    'complex64',
+    [1, 1, 2, 2],
+    Float32Array.from({ length: 8 }, (_, i) => i),
+  );
+  const attend = node('Attention', ['c', 'c', 'c'], ['y']);
+  const parts: Parts = { nodes: [attend], initializers: [complex], outputs: { y: 'complex64' }, opset: 23 };
+  await expect(runOn([1], parts)).rejects.toThrow(/Attention.*complex64/);
 });
 
 test('DFT of complex numbers', async () => {

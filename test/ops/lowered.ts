@@ -3,7 +3,7 @@
 import { expect } from 'vitest';
 import { dtypeInfo } from '../../lib/ir/dtype.ts';
 import { type Graph, makeConstant, type Node, type Value } from '../../lib/ir/graph.ts';
-import { type HostTensor, type HostValue, toNumbers } from '../../lib/ir/tensor.ts';
+import { type HostTensor, type HostValue, toParts } from '../../lib/ir/tensor.ts';
 import { runNode } from '../../lib/ops/interpret.ts';
 import { driveSync } from '../../lib/runtime/driver.ts';
 import { thisMachine } from '../../lib/runtime/machine.ts';
@@ -74,7 +74,7 @@ function compare(got: HostValue, want: HostValue, bound: number): void {
     expect(got.data).toEqual(want.data);
     return;
   }
-  const [a, b] = [toNumbers(got), toNumbers(want)];
+  const [a, b] = [toParts(got), toParts(want)];
   for (let i = 0; i < a.length; i++) {
     if (Object.is(a[i], b[i]) || a[i] === b[i]) continue;
     const off = Math.abs(a[i] - b[i]);

@@ -1,10 +1,10 @@
+import { constants } from 'node:buffer';
 import { describe, expect, test } from 'vitest';
 import { type NativeBlob, type NativePlan, native } from '../../lib/runtime/native.ts';
 import { copyPlan, PlanNumbers } from './plan-numbers.ts';
 
 const engine = native();
-const load = (numbers: PlanNumbers, constants: NativeBlob[] = []) =>
-  engine.plan(numbers.isa, numbers.encode(), constants);
+const load = (numbers: PlanNumbers, blobs: NativeBlob[] = []) => engine.plan(numbers.isa, numbers.encode(), blobs);
 const bytes = (n: number, seed = 0) => Uint8Array.from({ length: n }, (_, i) => (i * 13 + (i >> 8) + seed) & 255);
 const same = (a: ArrayBufferView | ArrayBuffer | undefined, b: Uint8Array) =>
   a !== undefined &&
@@ -57,6 +57,18 @@ test('results survive later runs', async () => {
   const inputs = [1, 2, 3, 4].map((seed) => bytes(size, seed));
   const results = await Promise.all(inputs.map((x) => engine.run(plan, [x], [null])));
   for (const [i, x] of inputs.entries()) expect(same(results[i]![0], x)).toBe(true);
+});
+
+// Later engines have buffers as large as the address space.
+test.skipIf(constants.MAX_LENGTH > 2 ** 33)('a result that no buffer can hold is an error', async () => {
+  const plan = copyPlan(100);
+  // Only what is written is ever backed by memory.
+  plan.outputs = [constants.MAX_LENGTH + 4096];
+  const loaded = load(plan);
+  await expect(engine.run(loaded, [bytes(100)], [null])).rejects.toMatchObject({ code: 'ERR_MEMORY' });
+  expect(() => engine.runSync(loaded, [bytes(100)], [null])).toThrow(/more than a buffer can hold/);
+  const [fits] = await engine.run(load(copyPlan(100)), [bytes(100)], [null]);
+  expect(fits!.byteLength).toBe(100);
 });
 
 test('an input may be transferred while the run lasts', async () => {
