@@ -177,6 +177,7 @@ export const dynamicQuantizeLstm = defineOp({
   domain: 'com.microsoft',
   since: [1],
   inputs: [12, 12],
+  omittable: [3, 4, 5, 6, 7],
   outputs: [0, 3],
   attributes: {
     activation_alpha: 'floats',

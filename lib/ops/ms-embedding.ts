@@ -106,6 +106,7 @@ export const embedLayerNormalization = defineOp({
   domain: 'com.microsoft',
   since: [1],
   inputs: [7, 9],
+  omittable: [1, 4],
   outputs: [1, 3],
   attributes: { epsilon: 'float', mask_index_type: 'int' },
   infer: (ctx) => inferEmbedding(ctx, ctx.dtype(2)),

@@ -60,6 +60,7 @@ function callOf(ctx: LowerContext): Call | undefined {
 function formReason(ctx: LowerContext): string | undefined {
   const odd = FLOATS.find((i) => ctx.has(i) && !servedByFloat32(ctx.dtype(i)));
   if (odd !== undefined) return `no kernel for ${ctx.dtype(odd)}`;
+  if (!ctx.wants(0)) return 'the result is not read';
   if (ctx.wants(3)) return 'the scores are an output';
   if (ctx.int('sliding_window_cache', 0) !== 0) return 'a cache of the size of the window';
   const quantized = ['k', 'v'].some((which) => ctx.string(`${which}_quant_type`, 'NONE') !== 'NONE');

@@ -282,6 +282,7 @@ export const groupQueryAttention = defineOp({
   domain: 'com.microsoft',
   since: [1],
   inputs: [7, 16],
+  omittable: [1, 2, 3, 4],
   outputs: [1, 4],
   attributes: {
     causal: 'int',

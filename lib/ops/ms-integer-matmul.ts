@@ -204,6 +204,7 @@ export const msIntegerMatMulOps: readonly OpDefinition[] = [
     domain,
     since: [1],
     inputs: [3, 4],
+    omittable: [1],
     outputs: [1, 1],
     infer: (ctx) => [tensorType('int32', broadcastInfer(ctx, [ctx.shape(0), ctx.shape(2)]))],
     reference: mulReference,

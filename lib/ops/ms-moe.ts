@@ -169,6 +169,7 @@ export const msMoeOps: readonly OpDefinition[] = [
     domain: 'com.microsoft',
     since: [1],
     inputs: [5, 8],
+    omittable: [3],
     outputs: [1, 1],
     attributes,
     infer: (ctx) => [tensorType(ctx.dtype(0), ctx.shape(0))],
@@ -183,6 +184,7 @@ export const msMoeOps: readonly OpDefinition[] = [
     domain: 'com.microsoft',
     since: [1],
     inputs: [7, 21],
+    omittable: [4],
     outputs: [1, 1],
     attributes: {
       ...attributes,

@@ -62,6 +62,7 @@ export const msQAttentionOps: readonly OpDefinition[] = [
     domain: 'com.microsoft',
     since: [1],
     inputs: [18, 18],
+    omittable: [1, 4, 7, 10, 15],
     outputs: [1, 2],
     attributes: { epsilon: 'float' },
     infer: (ctx) => inferEmbedding(ctx, 'float32').slice(0, 2),

@@ -17,6 +17,7 @@ import { fuseScale } from './fuse-scale.ts';
 import { moveQuantize } from './move-quantize.ts';
 import type { Pass } from './pass.ts';
 import { sinkTranspose } from './sink-transpose.ts';
+import { unpackProduct } from './unpack-product.ts';
 import { unpackQuantized } from './unpack-quantized.ts';
 
 /** A pass that pays only where the operator it makes has a kernel. */
@@ -28,6 +29,7 @@ const pipeline: readonly Pass[] = [
   foldUnquantized,
   cleanup,
   deadCode,
+  unpackProduct,
   unpackQuantized,
   moveQuantize,
   fuseQuantized,
