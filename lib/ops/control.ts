@@ -62,6 +62,9 @@ function carriedCount(ctx: NodeReader, body: Graph): number {
 function inferLoop(ctx: InferContext): (ValueType | undefined)[] {
   const body = ctx.graph('body');
   const carried = carriedCount(ctx, body);
+  if (body.outputs.length <= ctx.outputCount) {
+    throw ctx.error(`the body has ${body.outputs.length} outputs, expected a condition and ${ctx.outputCount} results`);
+  }
   return body.outputs.slice(1).map(({ type }, i) => {
     const start = ctx.type(i + 2);
     // Without a turn the output is the start value.

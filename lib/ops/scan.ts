@@ -80,6 +80,9 @@ function bodyInputs(ctx: InferContext): (ValueType | undefined)[] {
 
 function infer(ctx: InferContext): (ValueType | undefined)[] {
   const { body, base, states } = formOf(ctx);
+  if (body.outputs.length < ctx.outputCount) {
+    throw ctx.error(`the body has ${body.outputs.length} outputs, expected ${ctx.outputCount}`);
+  }
   const scanned = ctx.shape(base + states);
   const length: Dim = scanned ? scanned[inputAxis(ctx, 0, scanned.length)] : null;
   const batch: readonly Dim[] = base ? [scanned?.[0] ?? null] : [];

@@ -61,9 +61,12 @@ export interface Stage {
   readonly outputs: readonly Value[];
 }
 
+/** The nodes that give anything. */
+const givers = ({ nodes }: Graph): Node[] => nodes.filter((node) => node.outputs.some((output) => output));
+
 /** The whole of a graph. */
 export function wholeGraph(graph: Graph): Rest {
-  return { nodes: graph.nodes, outputs: graph.outputs, aliases: new Map() };
+  return { nodes: givers(graph), outputs: graph.outputs, aliases: new Map() };
 }
 
 /** Memory of nodes that outlives plans. */
@@ -200,7 +203,7 @@ class StagePlanner {
     node.outputs.forEach((output, i) => {
       if (output) this.#facts.addAlias(output, body.outputs[i]);
     });
-    this.#nodes.splice(this.#at, 1, ...body.nodes);
+    this.#nodes.splice(this.#at, 1, ...givers(body));
     return true;
   }
 

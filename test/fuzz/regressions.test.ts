@@ -5,7 +5,18 @@ import { describe, expect, test } from 'vitest';
 import { MemoryError, ModelFormatError, RunError } from '../../lib/errors.ts';
 import { type RunValues, Session, type SessionOptions } from '../../lib/index.ts';
 import type { DType } from '../../lib/ir/dtype.ts';
-import { attribute, type Bytes, floats, longs, model, node, opset, port, rawTensor } from '../models/onnx-writer.ts';
+import {
+  attribute,
+  type Bytes,
+  floats,
+  graph,
+  longs,
+  model,
+  node,
+  opset,
+  port,
+  rawTensor,
+} from '../models/onnx-writer.ts';
 
 const { int, ints } = attribute;
 type Like = { type: string; dims: readonly number[]; data: Iterable<unknown> };
@@ -108,6 +119,39 @@ test('a slope of PRelu that is larger than the input', async () => {
 
 test('Trilu of a vector', async () => {
   await expect(runOn([3], { nodes: [node('Trilu', ['x'], ['y'])] })).rejects.toThrow(ModelFormatError);
+});
+
+describe('bodies with fewer outputs than their node', () => {
+  const body = (inputs: Bytes[], outputs: Bytes[]): Bytes =>
+    attribute.graph(
+      'body',
+      graph({ nodes: [node('Identity', ['v'], ['s']), node('Identity', ['c'], ['d'])], inputs, outputs }),
+    );
+  const [go, gone] = [port('c', 'bool', []), port('d', 'bool', [])];
+  const [v, s] = [port('v', 'float32', [2]), port('s', 'float32', [2])];
+
+  test('Loop', async () => {
+    const attributes = [body([port('i', 'int64', []), go, v], [gone, s])];
+    const loop = node('Loop', ['', '', 'x'], ['y', 'more'], { attributes });
+    const outputs = { y: 'float32', more: 'float32' } as const;
+    await expect(runOn([2], { nodes: [loop], outputs })).rejects.toThrow(/2 outputs, expected a condition and 2/);
+  });
+
+  test('Scan', async () => {
+    const attributes = [body([v, port('c', 'float32', [2])], [s]), int('num_scan_inputs', 1)];
+    const scan = node('Scan', ['x', 'rows'], ['y', 'more'], { attributes });
+    const parts: Parts = {
+      nodes: [scan],
+      initializers: [floats('rows', [1, 2], [1, 2])],
+      outputs: { more: 'float32' },
+    };
+    await expect(runOn([2], parts)).rejects.toThrow(ModelFormatError);
+  });
+});
+
+test('a node without outputs', async () => {
+  const nodes = [node('Relu', ['x'], ['']), node('Neg', ['x'], ['y'])];
+  expect([...(await runOn([2], { nodes }, { optimization: 'none' })).y.data]).toEqual([3, 2]);
 });
 
 test('MaxPool of which only the indices are read', async () => {
