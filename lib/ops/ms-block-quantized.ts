@@ -4,7 +4,7 @@ import { tensorType, type ValueType } from '../ir/graph.ts';
 import { type Dim, type Shape, shapeText, sizeOf } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, type HostValue, toIntegers, toNumbers } from '../ir/tensor.ts';
 import { multiplyDims } from './dims.ts';
-import { lowerNBits } from './ms-nbits-lower.ts';
+import { lowerGatherBlocks, lowerNBits } from './ms-nbits-lower.ts';
 import {
   defineOp,
   type InferContext,
@@ -290,5 +290,6 @@ export const msBlockQuantizedOps: readonly OpDefinition[] = [
     attributes: { bits: 'int', block_size: 'int', gather_axis: 'int', quantize_axis: 'int' },
     infer: inferGather,
     reference: gatherReference,
+    lower: (ctx) => lowerGatherBlocks(ctx, readBlocks(ctx, ctx.dtype(0), ctx.dims(0).length)),
   }),
 ];

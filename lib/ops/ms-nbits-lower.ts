@@ -1,4 +1,4 @@
-/** Native products with weights quantised in blocks. */
+/** Native products with weights quantised in blocks, and rows of tables of them. */
 
 import { dtypeInfo } from '../ir/dtype.ts';
 import { sizeOf } from '../ir/shape.ts';
@@ -68,5 +68,42 @@ export function lowerNBits(ctx: LowerContext, q: NativeNBits, rounded: boolean):
   }
   const bias = optionalFloatInput(ctx, 5);
   intoFloatOutput(ctx, 0, (y) => ctx.step('matmul.nbits.f32', [x, weights, bias, y], { rows, ...sizes }));
+  return undefined;
+}
+
+/** What GatherBlockQuantized reads of its attributes. */
+export interface NativeBlocks {
+  readonly gatherAxis: number;
+  readonly quantizeAxis: number;
+  readonly block: number;
+  readonly bits: number;
+}
+
+/** Emits the gather of rows of a table whose blocks lie along the last axis. */
+export function lowerGatherBlocks(ctx: LowerContext, q: NativeBlocks): string | undefined {
+  const [data, dims, scales] = [ctx.dtype(0), ctx.dims(0), ctx.dims(2)];
+  const bits = data === 'uint8' ? q.bits : 4;
+  if (!servedByFloat32(ctx.dtype(2))) return `no kernel for ${ctx.dtype(2)}`;
+  if (ctx.has(3) && ctx.dtype(3) !== data) return `zero points of ${ctx.dtype(3)}`;
+  if (q.gatherAxis !== 0 || q.quantizeAxis !== dims.length - 1 || dims.length < 2) return 'blocks along another axis';
+  const length = (dims.at(-1) as number) * (data === 'uint8' ? 8 / bits : 1);
+  const block = q.block || length;
+  const blocks = block > 0 ? Math.ceil(length / block) : 0;
+  const lines = sizeOf(dims.slice(1, -1));
+  if ((length * bits) % 8 !== 0 || length === 0) return 'lines that are no whole bytes';
+  if (scales.join() !== [...dims.slice(0, -1), blocks].join()) return 'scales of another shape';
+  // Bytes of a line of zero points are padded; the elements of 4-bit types are not.
+  const zeroFields = data === 'uint8' ? Math.ceil((blocks * bits) / 8) * (8 / bits) : blocks;
+  const points = data === 'uint8' ? (zeroFields * bits) / 8 : blocks;
+  if (ctx.has(3) && sizeOf(ctx.dims(3)) !== dims[0] * lines * points) return 'zero points of another shape';
+  const zeros = ctx.has(3) ? ctx.input(3) : null;
+  const sizes = { rows: dims[0], lines, length, count: sizeOf(ctx.dims(1)), bits, block };
+  intoFloatOutput(ctx, 0, (y) =>
+    ctx.step('gather.nbits.f32', [ctx.input(0), ctx.input(1), ctx.input(2), zeros, y], {
+      ...{ ...sizes, index_bytes: ctx.dtype(1) === 'int64' ? 8 : 4, signed: data === 'int4' },
+      ...{ scale_type: dtypeInfo(ctx.dtype(2)).onnx, centre: data === 'uint8' ? 2 ** (bits - 1) : 0 },
+      zero_fields: zeroFields,
+    }),
+  );
   return undefined;
 }

@@ -67,6 +67,41 @@ describe.each(isas)('matmul.nbits.f32 on %s', (isa) => {
     for (const c of cases) check(isa, c);
   });
 
+  test('rows of a table', () => {
+    const [rows, lines, length, block] = [3, 2, 20, 16];
+    const levels = Uint8Array.from(random((rows * lines * length) / 2, 1), (v) => (v + 1) * 128);
+    const scales = random(rows * lines * 2, 2);
+    const zeros = Uint8Array.from(random((rows * lines * 4) / 2, 3), (v) => (v + 1) * 128);
+    const indices = Int32Array.of(2, -3, 3, 0, 1);
+    const params = {
+      ...{ rows, lines, length, count: 5, index_bytes: 4, bits: 4, signed: 0, block, scale_type: 1 },
+      ...{ centre: 8, zero_fields: 4 },
+    };
+    const nibble = (x: Uint8Array, i: number): number => (x[i >> 1] >> ((i % 2) * 4)) & 15;
+    for (const parts of [1, 3]) {
+      const y = new Float32Array(5 * lines * length).fill(77);
+      run(isa, 'gather.nbits.f32', [levels, indices, scales, zeros, y], params, parts);
+      y.forEach((value, i) => {
+        const index = indices[Math.floor(i / (lines * length))];
+        const line = ((index + rows) % rows) * lines + (Math.floor(i / length) % lines);
+        const [k, b] = [i % length, Math.floor((i % length) / block)];
+        const real = (nibble(levels, line * length + k) - nibble(zeros, line * 4 + b)) * scales[line * 2 + b];
+        expect(value).toBeCloseTo(index >= rows ? 0 : real, 5);
+      });
+    }
+    const refuses = (change: object, text: RegExp): void => {
+      const y = new Float32Array(5 * lines * length);
+      const operands = [levels, indices, scales, zeros, y];
+      expect(() => run(isa, 'gather.nbits.f32', operands, { ...params, ...change })).toThrow(text);
+    };
+    refuses({ count: 6 }, /indices are fewer/);
+    refuses({ length: 22 }, /levels are fewer/);
+    refuses({ zero_fields: 1 }, /fewer zero points/);
+    refuses({ zero_fields: 6 }, /zero points are fewer/);
+    refuses({ length: 19 }, /whole number of bytes/);
+    refuses({ block: 2 ** 52 }, /out of range/);
+  });
+
   test('rounds blocks to 8 bits', () => {
     for (const depth of [1, 16, 37]) {
       const x = random(3 * depth, 7);

@@ -79,6 +79,54 @@ test('level 4 rounds its input', () => {
   expect(rounded).not.toEqual(plain);
 });
 
+interface Table {
+  readonly dims: readonly number[];
+  readonly type?: 'uint8' | 'int4' | 'uint4';
+  readonly bits?: number;
+  readonly zeros?: boolean;
+  readonly scaleType?: DType;
+  readonly axis?: number;
+}
+
+/** Rows of a table of these real dimensions, blocks of 16 along its last axis. */
+function gather({ dims, type = 'uint8', bits = 4, zeros, scaleType = 'float32', axis = 0 }: Table): LoweredCase {
+  const lead = dims.slice(0, -1);
+  const last = dims.at(-1) as number;
+  const blocks = Math.ceil(last / 16);
+  const parts = type === 'uint8' ? 8 / bits : 1;
+  const fields = (columns: number, seed: number): HostTensor => {
+    const shape = [...lead, Math.ceil(columns / parts)];
+    if (type === 'uint8') return bytes(shape, seed);
+    const least = type === 'int4' ? -8 : 0;
+    return fromNumbers(
+      type,
+      shape,
+      random(sizeOf(shape), seed).map((v) => Math.floor((v + 1) * 8) + least),
+    );
+  };
+  const indices = fromNumbers('int64', [2, 2], [1, 0, -1, dims[0]]);
+  return {
+    op: 'GatherBlockQuantized',
+    domain: 'com.microsoft',
+    version: 1,
+    inputs: [fields(last, 1), indices, floats(scaleType, [...lead, blocks], 3), zeros ? fields(blocks, 4) : null],
+    attributes: { bits, block_size: 16, gather_axis: axis, quantize_axis: dims.length - 1 },
+    constant: [0, 2, 3],
+    bound: 1e-6,
+  };
+}
+
+test('GatherBlockQuantized', () => {
+  for (const bits of [2, 4, 8]) {
+    for (const zeros of [false, true]) checkLowered(gather({ dims: [3, 40], bits, zeros }));
+  }
+  for (const type of ['int4', 'uint4'] as const) {
+    for (const zeros of [false, true]) checkLowered(gather({ dims: [3, 40], type, zeros }));
+  }
+  checkLowered({ ...gather({ dims: [3, 2, 34], zeros: true, scaleType: 'float16' }), bound: 1e-3 });
+  expect(runLowered(gather({ dims: [3, 2, 32], axis: 1 })).reasons).toEqual(['blocks along another axis']);
+});
+
 test('two bits have no kernel', () => {
   expect(runLowered(product({ rows: 1, n: 4, k: 16, bits: 2 })).reasons).toEqual(['no kernel for 2 bits']);
 });
