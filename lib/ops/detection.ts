@@ -3,34 +3,51 @@
 import { tensorType, type ValueType } from '../ir/graph.ts';
 import { type Dim, type Shape, shapeText, sizeOf } from '../ir/shape.ts';
 import { type HostTensor, tensor } from '../ir/tensor.ts';
-import { expectKinds, expectSame, floatKinds, integerKinds, numberSink, numbersOf } from './elements.ts';
+import { doubles, expectKinds, expectSame, floatKinds, integerKinds, numberSink, numbersOf } from './elements.ts';
+import type { LowerContext } from './lower.ts';
+import { noKernel } from './lower-elementwise.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 
-/** Corners and area of a box. */
-interface Box {
-  readonly top: number;
-  readonly left: number;
-  readonly bottom: number;
-  readonly right: number;
-  readonly area: number;
-}
+/** Corners and areas of boxes, an array each. */
+class Boxes {
+  readonly top: Float64Array;
+  readonly left: Float64Array;
+  readonly bottom: Float64Array;
+  readonly right: Float64Array;
+  readonly area: Float64Array;
+  length = 0;
 
-function readBox(values: ArrayLike<number>, at: number, centred: boolean): Box {
-  const [a, b, c, d] = [values[at], values[at + 1], values[at + 2], values[at + 3]];
-  // [x, y, width, height], or two opposite corners [y, x, y, x].
-  const [top, left, bottom, right] = centred
-    ? [b - d / 2, a - c / 2, b + d / 2, a + c / 2]
-    : [Math.min(a, c), Math.min(b, d), Math.max(a, c), Math.max(b, d)];
-  return { top, left, bottom, right, area: (bottom - top) * (right - left) };
-}
+  constructor(capacity: number) {
+    [this.top, this.left, this.bottom, this.right, this.area] = Array.from({ length: 5 }, () => doubles(capacity));
+  }
 
-/** Intersection over union; 0 where a box is empty. */
-function overlap(a: Box, b: Box): number {
-  const height = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
-  const width = Math.min(a.right, b.right) - Math.max(a.left, b.left);
-  if (height <= 0 || width <= 0 || a.area <= 0 || b.area <= 0) return 0;
-  const shared = height * width;
-  return shared / (a.area + b.area - shared);
+  /** [x, y, width, height] where `centred`, else two opposite corners [y, x, y, x]. */
+  push(values: ArrayLike<number>, at: number, centred: boolean): void {
+    const [a, b, c, d] = [values[at], values[at + 1], values[at + 2], values[at + 3]];
+    const i = this.length++;
+    this.top[i] = centred ? b - d / 2 : Math.min(a, c);
+    this.left[i] = centred ? a - c / 2 : Math.min(b, d);
+    this.bottom[i] = centred ? b + d / 2 : Math.max(a, c);
+    this.right[i] = centred ? a + c / 2 : Math.max(b, d);
+    this.area[i] = (this.bottom[i] - this.top[i]) * (this.right[i] - this.left[i]);
+  }
+
+  /** True where the last box shares more than `limit` of its union with an earlier one; empty boxes share nothing. */
+  lastOverlaps(limit: number): boolean {
+    const last = this.length - 1;
+    const { top, left, bottom, right, area } = this;
+    const [t, l, b, r, a] = [top[last], left[last], bottom[last], right[last], area[last]];
+    if (!(a > 0)) return 0 > limit;
+    for (let k = 0; k < last; k++) {
+      const width = Math.min(right[k], r) - Math.max(left[k], l);
+      if (width <= 0) continue;
+      const height = Math.min(bottom[k], b) - Math.max(top[k], t);
+      if (height <= 0 || !(area[k] > 0)) continue;
+      const shared = width * height;
+      if (shared / (area[k] + a - shared) > limit) return true;
+    }
+    return false;
+  }
 }
 
 function checkBoxes(ctx: NodeReader, boxes: Shape | undefined, scores: Shape | undefined): void {
@@ -63,17 +80,17 @@ function nonMaxSuppression(ctx: ReferenceContext): HostTensor[] {
   const classes = st.dims[1];
   const selected: number[] = [];
   for (let n = 0; n < batch; n++) {
-    const boxes = Array.from({ length: count }, (_, i) => readBox(values, (n * count + i) * 4, centred));
     for (let c = 0; c < classes; c++) {
       const row = (n * classes + c) * count;
-      const order = boxes.map((_, i) => i).filter((i) => scores[row + i] > threshold);
+      const order = Array.from({ length: count }, (_, i) => i).filter((i) => scores[row + i] > threshold);
       order.sort((a, b) => scores[row + b] - scores[row + a] || a - b);
-      const kept: number[] = [];
+      const kept = new Boxes(Math.min(most, order.length) + 1);
       for (const i of order) {
         if (kept.length >= most) break;
-        if (kept.every((k) => overlap(boxes[k], boxes[i]) <= limit)) kept.push(i);
+        kept.push(values, (n * count + i) * 4, centred);
+        if (kept.lastOverlaps(limit)) kept.length--;
+        else selected.push(n, c, i);
       }
-      for (const i of kept) selected.push(n, c, i);
     }
   }
   return [tensor('int64', [selected.length / 3, 3], BigInt64Array.from(selected, BigInt))];
@@ -225,6 +242,20 @@ function roiAlign(ctx: ReferenceContext): HostTensor[] {
   return [sink.finish()];
 }
 
+function lowerRoiAlign(ctx: LowerContext): string | undefined {
+  if (ctx.dtype(0) !== 'float32') return noKernel(ctx.dtype(0));
+  if (!['int32', 'int64'].includes(ctx.dtype(2))) return noKernel(ctx.dtype(2));
+  const rule = readAlign(ctx);
+  const [images, channels, height, width] = ctx.dims(0);
+  if (rule.rows > 2 ** 16 || rule.columns > 2 ** 16 || rule.ratio > 2 ** 16) return 'its grid is very large';
+  ctx.step('roialign.f32', [ctx.input(0), ctx.input(1), ctx.input(2), ctx.output(0)], {
+    ...{ images, channels, height, width, rois: ctx.dims(1)[0], rows: rule.rows, columns: rule.columns },
+    ...{ ratio: rule.ratio, max: Number(rule.max), half: Number(rule.halfPixel) },
+    ...{ wide: Number(ctx.dtype(2) === 'int64'), scale: rule.scale },
+  });
+  return undefined;
+}
+
 function suppressionInfer(ctx: InferContext): ValueType[] {
   checkBoxes(ctx, ctx.shape(0), ctx.shape(1));
   expectKinds(ctx, [0, 1, 3, 4], floatKinds);
@@ -260,5 +291,6 @@ export const detectionOps: readonly OpDefinition[] = [
       return [tensorType(expectSame(ctx, 2, floatKinds), alignedShape(ctx, ctx.shape(0), ctx.shape(1), ctx.shape(2)))];
     },
     reference: roiAlign,
+    lower: lowerRoiAlign,
   }),
 ];

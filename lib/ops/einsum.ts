@@ -9,7 +9,7 @@ import { defineOp, type InferContext, type NodeReader, type OpDefinition, type R
 import { fromProducts, multiplyAdd, type Numbers, numbersFor, zerosLike } from './product.ts';
 
 /** Labels of the operands' and the output's axes. Ellipsis axes are labelled "-1" (the last), "-2" ... */
-interface Equation {
+export interface Equation {
   readonly inputs: readonly (readonly string[])[];
   readonly output: readonly string[];
 }
@@ -28,7 +28,7 @@ function termLabels(ctx: NodeReader, term: string, rank: number | undefined, ext
   return [...before, ...axes, ...after];
 }
 
-function parseEquation(ctx: NodeReader, ranks: readonly number[]): Equation {
+export function parseEquation(ctx: NodeReader, ranks: readonly number[]): Equation {
   const [left, right, more] = ctx.string('equation').replace(/\s+/g, '').split('->');
   const terms = left.split(',');
   if (more !== undefined) throw ctx.error('the equation has two arrows');

@@ -3,8 +3,8 @@
 import { isBig } from '../ir/dtype.ts';
 import { tensorType, type ValueType } from '../ir/graph.ts';
 import { type Shape, sizeBetween, sizeOf, stridesOf } from '../ir/shape.ts';
-import { type HostTensor, int64Vector, reshaped, tensor, toNumbers, unpacked } from '../ir/tensor.ts';
-import { comparables, expectKind, numberKinds } from './elements.ts';
+import { type HostTensor, int64Vector, reshaped, tensor, unpacked } from '../ir/tensor.ts';
+import { comparables, expectKind, numberKinds, numbersOf } from './elements.ts';
 import { gathered } from './gather.ts';
 import type { LowerContext } from './lower.ts';
 import { kernelFor, noKernel } from './lower-elementwise.ts';
@@ -157,20 +157,36 @@ function lowerTopK(ctx: LowerContext): string | undefined {
 /** Positions of the elements that are not zero (not empty, for strings), one column each. */
 function nonZero(x: HostTensor): HostTensor {
   const dims = x.dims.length === 0 ? [1] : x.dims;
-  const width = entryWidth(x.dtype);
-  const values = x.dtype === 'string' || isBig(x.dtype) ? (x.data as ArrayLike<unknown>) : toNumbers(x);
-  const found: number[] = [];
-  for (let i = 0; i < sizeOf(dims); i++) {
-    if (values[i * width] || Number.isNaN(values[i * width]) || (width === 2 && values[2 * i + 1])) found.push(i);
-  }
+  const found = nonZeroPositions(x, sizeOf(dims));
   const strides = stridesOf(dims);
-  const out = new BigInt64Array(dims.length * found.length);
+  // Low and high words of int64: a number at a time becomes a bigint slowly.
+  const words = new Int32Array(2 * dims.length * found.length);
   dims.forEach((dim, axis) => {
-    found.forEach((at, i) => {
-      out[axis * found.length + i] = BigInt(Math.floor(at / strides[axis]) % dim);
-    });
+    const at = 2 * axis * found.length;
+    for (let i = 0; i < found.length; i++) {
+      const index = Math.floor(found[i] / strides[axis]) % dim;
+      words[at + 2 * i] = index;
+      words[at + 2 * i + 1] = index / 2 ** 32;
+    }
   });
-  return tensor('int64', [dims.length, found.length], out);
+  return tensor('int64', [dims.length, found.length], new BigInt64Array(words.buffer));
+}
+
+/** Row-major positions of the elements that are not zero; NaN is none. */
+function nonZeroPositions(x: HostTensor, count: number): Float64Array {
+  const found = new Float64Array(count);
+  let length = 0;
+  if (x.dtype === 'string' || isBig(x.dtype)) {
+    const values = x.data as ArrayLike<unknown>;
+    for (let i = 0; i < count; i++) if (values[i]) found[length++] = i;
+  } else {
+    const values = numbersOf(x);
+    const width = entryWidth(x.dtype);
+    for (let i = 0; i < count; i++) {
+      if (values[i * width] !== 0 || (width === 2 && values[2 * i + 1] !== 0)) found[length++] = i;
+    }
+  }
+  return found.subarray(0, length);
 }
 
 /** Distinct items in the order of first occurrence: where each begins, which one each item is, how often it occurs. */

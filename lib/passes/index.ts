@@ -17,6 +17,7 @@ import { fuseScale } from './fuse-scale.ts';
 import { moveQuantize } from './move-quantize.ts';
 import type { Pass } from './pass.ts';
 import { sinkTranspose } from './sink-transpose.ts';
+import { unpackEinsum } from './unpack-einsum.ts';
 import { unpackProduct } from './unpack-product.ts';
 import { unpackQuantized } from './unpack-quantized.ts';
 
@@ -31,6 +32,7 @@ const pipeline: readonly Pass[] = [
   deadCode,
   unpackProduct,
   unpackQuantized,
+  unpackEinsum,
   moveQuantize,
   fuseQuantized,
   deadCode,
