@@ -30,7 +30,6 @@ function reasonFor(ctx: LowerContext, q: NativeNBits): string | undefined {
   const floats = kind === FLOAT_ZEROS ? [0, 2, ZEROS, 5] : [0, 2, 5];
   const odd = floats.find((i) => ctx.has(i) && !servedByFloat32(ctx.dtype(i)));
   if (odd !== undefined) return `no kernel for ${ctx.dtype(odd)}`;
-  if (q.bits !== 4 && q.bits !== 8) return `no kernel for ${q.bits} bits`;
   if (ctx.has(4)) return 'blocks in another order';
   if ([1, 2, ZEROS].some((i) => ctx.has(i) && !ctx.constant(i))) return 'the weights are computed at run time';
   const blocks = q.n * q.blocks;
@@ -54,20 +53,21 @@ export function lowerNBits(ctx: LowerContext, q: NativeNBits, rounded: boolean):
   const reason = reasonFor(ctx, q);
   if (reason) return reason;
   const rows = sizeOf(ctx.dims(0)) / q.k;
-  const zeros = zerosKind(ctx);
-  const sizes = { columns: q.n, depth: q.k, bits: q.bits, block: q.block, zeros };
-  const weights = ctx.packed('pack.matmul.nbits.f32', [ctx.input(1), ctx.input(2), zeroPoints(ctx)], {
+  const kind = rounded ? 's8' : 'f32';
+  const sizes = { columns: q.n, depth: q.k, bits: q.bits, block: q.block, zeros: zerosKind(ctx) };
+  const weights = ctx.packed(`pack.matmul.nbits.${kind}`, [ctx.input(1), ctx.input(2), zeroPoints(ctx)], {
     ...sizes,
     scale_type: dtypeInfo(ctx.dtype(2)).onnx,
   });
   let x = floatInput(ctx, 0);
   if (rounded) {
-    const y = ctx.scratch('float32', x.dims);
-    ctx.step('round.blocks.f32', [x, y], { rows, depth: q.k, block: q.block });
-    x = y;
+    // Every block has its scale and the sum of its levels before them.
+    const levels = ctx.scratch('int8', [rows, q.blocks, q.block + 8]);
+    ctx.step('quantize.blocks.s8', [x, levels], { rows, depth: q.k, block: q.block });
+    x = levels;
   }
   const bias = optionalFloatInput(ctx, 5);
-  intoFloatOutput(ctx, 0, (y) => ctx.step('matmul.nbits.f32', [x, weights, bias, y], { rows, ...sizes }));
+  intoFloatOutput(ctx, 0, (y) => ctx.step(`matmul.nbits.${kind}`, [x, weights, bias, y], { rows, ...sizes }));
   return undefined;
 }
 

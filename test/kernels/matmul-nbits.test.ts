@@ -5,7 +5,7 @@ interface Case {
   readonly rows: number;
   readonly columns: number;
   readonly depth: number;
-  readonly bits: 4 | 8;
+  readonly bits: 2 | 4 | 8;
   readonly block: number;
   /** 0 half the range, 1 packed, 2 floats. */
   readonly zeros: 0 | 1 | 2;
@@ -21,11 +21,37 @@ const cases: Case[] = [
     { rows: 2, columns: 18, depth, bits: 8, block: 16, zeros: 1 },
   ]),
   { rows: 1, columns: 19, depth: 40, bits: 4, block: 16, zeros: 2 },
+  { rows: 1, columns: 19, depth: 40, bits: 2, block: 16, zeros: 1 },
+  { rows: 3, columns: 19, depth: 90, bits: 2, block: 64, zeros: 0 },
+  { rows: 3, columns: 70, depth: 260, bits: 8, block: 128, zeros: 1 },
   { rows: 2, columns: 19, depth: 40, bits: 8, block: 16, zeros: 2 },
   { rows: 0, columns: 4, depth: 16, bits: 4, block: 16, zeros: 0 },
 ];
 
-function check(isa: string, c: Case): void {
+/** Levels of one row's block of 8 bits. */
+function rounded(x: Float32Array): { scale: number; levels: number[] } {
+  const most = x.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
+  const scale = Math.fround(most / 127);
+  const inverse = Math.fround(127 / most);
+  return { scale, levels: Array.from(x, (value) => (scale ? Math.round(Math.fround(value * inverse)) : 0)) };
+}
+
+/** Rows as the products see them: as they are, or with their blocks rounded to 8 bits. */
+function seen(x: Float32Array, { depth, block }: Case, kind: string): Float64Array {
+  const out = Float64Array.from(x);
+  if (kind === 'f32') return out;
+  for (let at = 0; at < x.length; at += block - Math.max(0, (at % depth) + block - depth)) {
+    const end = Math.min(at + block, at - (at % depth) + depth);
+    const { scale, levels } = rounded(x.subarray(at, end));
+    out.set(
+      levels.map((level) => level * scale),
+      at,
+    );
+  }
+  return out;
+}
+
+function check(isa: string, kind: 'f32' | 's8', c: Case): void {
   const { rows, columns, depth, bits, block, zeros } = c;
   const blocks = Math.ceil(depth / block);
   const byte = (x: number): number => Math.floor((x + 1) * 128);
@@ -38,14 +64,15 @@ function check(isa: string, c: Case): void {
   const x = random(rows * depth, 1);
   const bias = random(columns, 5);
   const field = (from: Uint8Array, at: number, i: number): number =>
-    bits === 8 ? from[at + i] : (from[at + (i >> 1)] >> ((i % 2) * 4)) & 15;
-  const packing = pack(isa, 'pack.matmul.nbits.f32', [levels, scales, points], {
-    ...{ columns, depth, bits, block, zeros },
-    scale_type: 1,
-  });
+    (from[at + Math.floor((i * bits) / 8)] >> ((i * bits) % 8)) & (2 ** bits - 1);
+  const sizes = { columns, depth, bits, block, zeros };
+  const packing = pack(isa, `pack.matmul.nbits.${kind}`, [levels, scales, points], { ...sizes, scale_type: 1 });
+  const stored = kind === 'f32' ? x : new Uint8Array(rows * blocks * (block + 8));
+  const xs = seen(x, c, kind);
   for (const parts of [1, 3]) {
+    if (kind === 's8') run(isa, 'quantize.blocks.s8', [x, stored], { rows, depth, block }, parts);
     const y = new Float32Array(rows * columns).fill(77);
-    run(isa, 'matmul.nbits.f32', [x, packing, bias, y], { rows, columns, depth, bits, block, zeros }, parts);
+    run(isa, `matmul.nbits.${kind}`, [stored, packing, bias, y], { rows, ...sizes }, parts);
     y.forEach((value, i) => {
       const [row, n] = [Math.floor(i / columns), i % columns];
       let [sum, size] = [bias[n], 1];
@@ -53,18 +80,18 @@ function check(isa: string, c: Case): void {
         const b = Math.floor(k / block);
         const level = field(levels, (n * blocks * block * bits) / 8, k);
         const zero = [2 ** (bits - 1), field(packedPoints, n * zeroBytes, b), floatPoints[n * blocks + b]][zeros];
-        const term = x[row * depth + k] * scales[n * blocks + b] * (level - zero);
-        sum += term;
-        size += Math.abs(term);
+        const factor = xs[row * depth + k] * scales[n * blocks + b];
+        sum += factor * (level - zero);
+        size += Math.abs(factor) * (level + Math.abs(zero));
       }
-      expect(Math.abs(value - sum), `${JSON.stringify(c)}: element ${i}`).toBeLessThan(2e-6 * size);
+      expect(Math.abs(value - sum), `${kind} ${JSON.stringify(c)}: element ${i}`).toBeLessThan(1e-6 * size);
     });
   }
 }
 
-describe.each(isas)('matmul.nbits.f32 on %s', (isa) => {
+describe.each(isas)('weights in blocks on %s', (isa) => {
   test('products', () => {
-    for (const c of cases) check(isa, c);
+    for (const c of cases) for (const kind of ['f32', 's8'] as const) check(isa, kind, c);
   });
 
   test('rows of a table', () => {
@@ -102,31 +129,41 @@ describe.each(isas)('matmul.nbits.f32 on %s', (isa) => {
     refuses({ block: 2 ** 52 }, /out of range/);
   });
 
-  test('rounds blocks to 8 bits', () => {
+  test('blocks rounded to 8 bits', () => {
     for (const depth of [1, 16, 37]) {
-      const x = random(3 * depth, 7);
+      const blocks = Math.ceil(depth / 16);
+      const x = random(4 * depth, 7);
       x.fill(0, 0, 16);
-      const y = new Float32Array(x.length).fill(77);
-      run(isa, 'round.blocks.f32', [x, y], { rows: 3, depth, block: 16 }, 2);
-      y.forEach((value, i) => {
-        const start = i - ((i % depth) % 16);
-        const end = Math.min(start + 16, i - (i % depth) + depth);
-        const most = Math.max(...x.subarray(start, end).map(Math.abs));
-        const levels = most ? (value / most) * 127 : 0;
-        expect(Math.abs(levels - Math.round(levels))).toBeLessThan(1e-4);
-        expect(Math.abs(value - x[i])).toBeLessThanOrEqual(most / 253.9);
-      });
+      x[x.length - 1] = Number.NaN;
+      const y = new Uint8Array(4 * blocks * 24).fill(77);
+      run(isa, 'quantize.blocks.s8', [x, y], { rows: 4, depth, block: 16 }, 2);
+      const view = new DataView(y.buffer);
+      for (let i = 0; i < 4 * blocks; i++) {
+        const at = Math.floor(i / blocks) * depth + (i % blocks) * 16;
+        const length = Math.min(16, depth - (i % blocks) * 16);
+        const { scale, levels } = rounded(x.subarray(at, at + length));
+        const stored = Array.from({ length: 16 }, (_, j) => view.getInt8(i * 24 + 8 + j));
+        const spoiled = i === 4 * blocks - 1;
+        expect(view.getFloat32(i * 24, true)).toBe(spoiled ? Number.NaN : scale);
+        expect(stored).toEqual(Array.from({ length: 16 }, (_, j) => (spoiled ? 0 : (levels[j] ?? 0))));
+        expect(view.getInt32(i * 24 + 4, true)).toBe(stored.reduce((sum, level) => sum + level, 0));
+      }
     }
   });
 
   test('refuses what does not fit', () => {
     const sizes = { rows: 1, columns: 4, depth: 16, bits: 4, block: 16, zeros: 0 };
     const refuses = (change: object, text: RegExp): void => {
-      const operands = [random(16), new Uint8Array(4096), null, new Float32Array(4)];
-      expect(() => run(isa, 'matmul.nbits.f32', operands, { ...sizes, ...change })).toThrow(text);
+      for (const [kind, x] of [
+        ['f32', random(16)],
+        ['s8', new Uint8Array(24)],
+      ] as const) {
+        const operands = [x, new Uint8Array(4096), null, new Float32Array(4)];
+        expect(() => run(isa, `matmul.nbits.${kind}`, operands, { ...sizes, ...change })).toThrow(text);
+      }
     };
     refuses({ block: 24 }, /power of two/);
-    refuses({ bits: 5 }, /4 or 8/);
+    refuses({ bits: 5 }, /2, 4 or 8/);
     refuses({ zeros: 3 }, /zeros is/);
     refuses({ rows: 2 }, /x is smaller/);
     refuses({ columns: 5 }, /y is smaller/);

@@ -62,6 +62,7 @@ test('MatMulNBits', () => {
     checkLowered(product({ rows: 3, n: 20, k, bits: 8, zeros: true, bias: true }));
   }
   checkLowered(product({ rows: 1, n: 40, k: 256, block: 128, level: 1 }));
+  checkLowered(product({ rows: 3, n: 40, k: 50, bits: 2, zeros: true }));
 });
 
 test('float zero points and half precision', () => {
@@ -74,8 +75,15 @@ test('float zero points and half precision', () => {
 });
 
 test('level 4 rounds its input', () => {
-  checkLowered(product({ rows: 3, n: 40, k: 50, level: 4, zeros: true }));
-  const [plain, rounded] = [0, 4].map((level) => runLowered(product({ rows: 1, n: 40, k: 50, level })).results[0]);
+  const level = 4;
+  for (const rows of [1, 2, 3, 4, 5, 7, 8, 9, 17])
+    checkLowered(product({ rows, n: 35, k: 50, level, zeros: rows % 2 > 0 }));
+  for (const n of [1, 8, 16, 17, 31, 33]) checkLowered(product({ rows: 1, n, k: 33, bias: true, level }));
+  for (const bits of [2, 4, 8]) {
+    checkLowered(product({ rows: 1, n: 40, k: 130, bits, block: 64, level }));
+    checkLowered(product({ rows: 2, n: 40, k: 20, bits, zeros: 'float', level }));
+  }
+  const [plain, rounded] = [0, 4].map((l) => runLowered(product({ rows: 1, n: 40, k: 50, level: l })).results[0]);
   expect(rounded).not.toEqual(plain);
 });
 
@@ -125,8 +133,4 @@ test('GatherBlockQuantized', () => {
   }
   checkLowered({ ...gather({ dims: [3, 2, 34], zeros: true, scaleType: 'float16' }), bound: 1e-3 });
   expect(runLowered(gather({ dims: [3, 2, 32], axis: 1 })).reasons).toEqual(['blocks along another axis']);
-});
-
-test('two bits have no kernel', () => {
-  expect(runLowered(product({ rows: 1, n: 4, k: 16, bits: 2 })).reasons).toEqual(['no kernel for 2 bits']);
 });
