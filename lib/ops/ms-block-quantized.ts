@@ -266,8 +266,10 @@ export const msBlockQuantizedOps: readonly OpDefinition[] = [
     infer: inferRows,
     reference: (ctx) => {
       const q = readNBits(ctx);
+      // First, because it holds N and K against the weights there are.
+      const weight = decodeNBits(ctx, q);
       const a = ctx.int('accuracy_level', 0) === 4 ? int8Activations(ctx.tensor(0), q) : ctx.tensor(0);
-      return [multiplyRows(ctx, a, decodeNBits(ctx, q), q.k, q.n, ctx.optional(5))];
+      return [multiplyRows(ctx, a, weight, q.k, q.n, ctx.optional(5))];
     },
     lower: (ctx) => lowerNBits(ctx, readNBits(ctx), ctx.int('accuracy_level', 0) === 4),
   }),

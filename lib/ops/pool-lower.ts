@@ -27,7 +27,7 @@ export function lowerPool(ctx: LowerContext, pool: NativePool): string | undefin
   const reason = unsuitable(ctx, !average);
   if (reason) return reason;
   if (ctx.wants(1)) return 'no kernel for the indices of maxima';
-  if (window.pads.some((pad) => pad < 0)) return 'negative padding';
+  if ([...window.pads, ...(average?.padsAfter ?? [])].some((pad) => pad < 0)) return 'negative padding';
   const layouts = windowLayouts(ctx, window);
   const dtype = ctx.dtype(0);
   const lowest = dtype === 'float32' ? Number.NEGATIVE_INFINITY : dtype === 'int8' ? -128 : 0;

@@ -44,10 +44,13 @@ function forEachLine(
   }
 }
 
+/** Before version 12 the first extreme element counts, whatever the node says. */
+const selectsLast = (ctx: NodeReader): boolean => ctx.version >= 12 && ctx.int('select_last_index', 0) !== 0;
+
 /** Index of the first or last extreme element of each line. NaN counts as extreme, like in numpy. */
 function argExtreme(ctx: ReferenceContext, sign: 1 | -1): HostTensor {
   const x = ctx.tensor(0);
-  const last = ctx.version >= 12 && ctx.int('select_last_index', 0) !== 0;
+  const last = selectsLast(ctx);
   const axis = normalizeAxis(ctx, ctx.int('axis', 0), x.dims.length);
   if (x.dims[axis] === 0) throw ctx.error(`axis ${axis} has no elements to choose from`);
   const values = comparables(x);
@@ -82,7 +85,7 @@ function argOp(name: string, sign: 1 | -1): OpDefinition {
     reference: (ctx) => [argExtreme(ctx, sign)],
     lower: (ctx) => {
       const axis = normalizeAxis(ctx, ctx.int('axis', 0), ctx.dims(0).length);
-      return lowerArg(ctx, sign < 0, ctx.int('select_last_index', 0) !== 0, axis);
+      return lowerArg(ctx, sign < 0, selectsLast(ctx), axis);
     },
   });
 }

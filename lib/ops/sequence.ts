@@ -281,7 +281,13 @@ export const sequenceOps: readonly OpDefinition[] = [
         const type = ctx.type(i);
         return type?.kind === 'sequence' ? type.element : type;
       }),
-    infer: (ctx) => ctx.graph('body').outputs.map(({ type }) => type && sequenceOf(type)),
+    infer: (ctx) => {
+      const { outputs } = ctx.graph('body');
+      if (outputs.length < ctx.outputCount) {
+        throw ctx.error(`the body has ${outputs.length} outputs, expected ${ctx.outputCount}`);
+      }
+      return outputs.map(({ type }) => type && sequenceOf(type));
+    },
     reference: (ctx) => runBodies(ctx, sequenceMap(ctx)),
     turns: sequenceMap,
   }),

@@ -127,7 +127,13 @@ export function makeWindow(ctx: NodeReader, w: WindowAttributes, input: readonly
   return { input, output, kernel, strides, dilations, begin: pads.map((p) => p[0]), end: pads.map((p) => p[1]) };
 }
 
-/** The window over a map of depth, height and width; undefined where there are more spatial axes. */
+/** Kernels count windows and padding up to this. */
+const KERNEL_MOST = 2 ** 24;
+
+/**
+ * The window over a map of depth, height and width; undefined where there are more spatial axes, or where it is larger
+ * than kernels count.
+ */
 export function mapWindow(w: SpatialWindow): Window | undefined {
   const missing = 3 - w.kernel.length;
   if (missing < 0) return undefined;
@@ -135,6 +141,8 @@ export function mapWindow(w: SpatialWindow): Window | undefined {
     const [depth, height, width] = [...new Array<number>(missing).fill(value), ...list];
     return [depth, height, width];
   };
+  const all = [w.kernel, w.strides, w.dilations, w.begin, w.end].flat();
+  if (all.some((entry) => Math.abs(entry) > KERNEL_MOST)) return undefined;
   const last = (w.output[0] - 1) * w.strides[0] + (w.kernel[0] - 1) * w.dilations[0] - w.begin[0];
   return {
     kernel: fill(w.kernel, 1),

@@ -11,13 +11,16 @@ export interface FuzzCase extends Mutant {
   readonly origin: string;
 }
 
-/** What is changed: model files, or the native plans of models as they are. */
-export type Subject = 'models' | 'plans';
+/**
+ * What is changed, and what looked at: model files that are to run or to be refused, model files that are to give what
+ * the references give, or the native plans of models as they are.
+ */
+export type Subject = 'models' | 'answers' | 'plans';
 
 /** Case `index` of a run. */
 export function caseOf(origins: readonly Origin[], subject: Subject, seed: string, index: number): FuzzCase {
   const own = `${seed}:${index}`;
-  const random = new Random(own);
+  const random = new Random(own, subject === 'answers');
   const origin = random.pick(origins);
   if (subject === 'plans') return { seed: own, origin: origin.name, bytes: origin.bytes(), changes: [] };
   const donor = random.pick(origins);

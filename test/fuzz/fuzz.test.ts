@@ -83,13 +83,17 @@ describe('bounded runs', () => {
 
   // Mutants that are all refused at the door would test nothing but the door.
   test('changed models load and run, or are refused with a typed error', async () => {
-    const share = await shares('models', 3000);
+    const share = await shares('models', 2000);
     expect(share('ran')).toBeGreaterThan(0.1);
     expect(share('ERR_RUN')).toBeGreaterThan(0.01);
   }, 120_000);
 
+  test('changed models that run give what the references give', async () => {
+    expect((await shares('answers', 1000))('same')).toBeGreaterThan(0.1);
+  }, 120_000);
+
   test('changed plans are refused or run within their buffers', async () => {
-    const share = await shares('plans', 2000);
+    const share = await shares('plans', 1000);
     expect(share('refused')).toBeGreaterThan(0.2);
     expect(share('ran')).toBeGreaterThan(0.05);
   }, 120_000);

@@ -1,17 +1,19 @@
 /**
  * npm run fuzz -- [--seconds N | --cases N] [--seed TEXT] [--out DIR] [PATH...]: hostile models made from real ones.
- * With --plans: models as they are, whose native plans are changed.
+ * --subject answers: what they compute against the references. --subject plans: models as they are, with changed plans.
  * npm run fuzz -- --replay DIR: a finding again. FILIGREE_FUZZ names folders too (separated by colons).
  */
 
 import { delimiter, join } from 'node:path';
 import { parseArgs } from 'node:util';
+import type { Subject } from './cases.ts';
 import type { Job } from './child.ts';
 import { savedCase } from './findings.ts';
 import { fuzz, usualLimits } from './fuzz.ts';
 import { WatchedChild } from './watch.ts';
 
 const child = join(__dirname, 'child.js');
+const subjects: readonly Subject[] = ['models', 'answers', 'plans'];
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
@@ -19,7 +21,7 @@ const { values, positionals } = parseArgs({
     cases: { type: 'string' },
     seed: { type: 'string', default: new Date().toISOString() },
     out: { type: 'string', default: join('out', 'findings') },
-    plans: { type: 'boolean', default: false },
+    subject: { type: 'string', default: 'models' },
     replay: { type: 'string' },
   },
 });
@@ -39,12 +41,14 @@ async function replay(folder: string): Promise<boolean> {
 }
 
 async function longRun(): Promise<boolean> {
+  const subject = subjects.find((each) => each === values.subject);
+  if (!subject) throw new RangeError(`--subject: expected one of ${subjects}, got "${values.subject}"`);
   const cases = wholeOf('cases', values.cases);
   const seconds = wholeOf('seconds', values.seconds) ?? (cases === undefined ? 60 : Number.POSITIVE_INFINITY);
   const end = performance.now() + seconds * 1000;
   console.log(`seed ${values.seed}`);
   const report = await fuzz({
-    subject: values.plans ? 'plans' : 'models',
+    subject,
     seed: values.seed,
     paths: [...positionals, ...(process.env.FILIGREE_FUZZ?.split(delimiter) ?? [])],
     child,

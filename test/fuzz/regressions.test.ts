@@ -46,7 +46,7 @@ async function runOn(
     initializers,
     inputs: [port('x', 'float32', shape ?? dims)],
     outputs: Object.entries(outputs).map(([name, dtype]) => port(name, dtype)),
-    opsets: [opset('', version)],
+    opsets: [opset('', version), opset('com.microsoft', 1)],
   });
   const session = await Session.load(bytes, options);
   try {
@@ -137,6 +137,16 @@ describe('bodies with fewer outputs than their node', () => {
     await expect(runOn([2], { nodes: [loop], outputs })).rejects.toThrow(/2 outputs, expected a condition and 2/);
   });
 
+  test('SequenceMap', async () => {
+    const attributes = [body([v, port('c', 'float32', [2])], [s])];
+    const nodes = [
+      node('SequenceConstruct', ['x'], ['q']),
+      node('SequenceMap', ['q', 'x'], ['y', 'more'], { attributes }),
+    ];
+    const parts: Parts = { nodes: [...nodes, node('SequenceLength', ['more'], ['n'])], outputs: { n: 'int64' } };
+    await expect(runOn([2], parts)).rejects.toThrow(ModelFormatError);
+  });
+
   test('Scan', async () => {
     const attributes = [body([v, port('c', 'float32', [2])], [s]), int('num_scan_inputs', 1)];
     const scan = node('Scan', ['x', 'rows'], ['y', 'more'], { attributes });
@@ -147,6 +157,39 @@ describe('bodies with fewer outputs than their node', () => {
     };
     await expect(runOn([2], parts)).rejects.toThrow(ModelFormatError);
   });
+});
+
+test('block-quantized weights of other sizes than announced', async () => {
+  const attributes = [
+    int('N', 1),
+    int('K', 2 ** 48 + 1),
+    int('bits', 4),
+    int('block_size', 16),
+    int('accuracy_level', 4),
+  ];
+  const multiply = node('MatMulNBits', ['x', 'w', 's'], ['y'], { attributes, domain: 'com.microsoft' });
+  const weight = rawTensor('w', 'uint8', [1, 1, 8], new Uint8Array(8));
+  const parts: Parts = { nodes: [multiply], initializers: [weight, floats('s', [1])] };
+  await expect(runOn([1, 16], parts)).rejects.toThrow(/B has shape/);
+});
+
+test('an average with negative padding behind', async () => {
+  const attributes = [ints('kernel_shape', [2, 2]), ints('pads', [0, 0, 0, -1]), int('count_include_pad', 1)];
+  const { y } = await runOn([1, 1, 2, 3], { nodes: [node('AveragePool', ['x'], ['y'], { attributes })] });
+  expect([...y.data]).toEqual([-1]);
+});
+
+test('windows beyond what kernels count', async () => {
+  const attributes = [ints('kernel_shape', [2 ** 25]), ints('pads', [2 ** 24, 2 ** 24])];
+  const { y } = await runOn([1, 1, 2], { nodes: [node('MaxPool', ['x'], ['y'], { attributes })] });
+  expect([...y.data]).toEqual([-2, -2, -2]);
+});
+
+test('ArgMin of an operator set that knows no last index', async () => {
+  const attributes = [int('axis', 0), int('select_last_index', 1)];
+  const least = node('ArgMin', ['e'], ['y'], { attributes });
+  const nodes = [node('Abs', ['x'], ['a']), node('Sub', ['a', 'a'], ['e']), least];
+  expect([...(await runOn([3, 1], { nodes, outputs: { y: 'int64' }, opset: 7 })).y.data]).toEqual([0n]);
 });
 
 test('a node without outputs', async () => {

@@ -1,6 +1,6 @@
 // Mutated plans: the decoder must refuse or accept them, and what it accepts must stay inside its buffers. Numbers are
 // changed blindly, and whole records by the structure of the format, so that many mutants are accepted. The kernels
-// here are the test's own; `npm run fuzz -- --plans` does the same to plans of models with all real kernels.
+// here are the test's own; `npm run fuzz -- --subject plans` does the same to plans of models with all real kernels.
 // Deterministic; an argument multiplies the number of rounds.
 #include <algorithm>
 #include <random>
