@@ -48,7 +48,10 @@ export class Batcher {
     return this.#queued;
   }
 
-  /** Runs a request, joined by others. Rejects with InputError where it cannot be batched, RunError where it is one too many. */
+  /**
+   * Runs a request, joined by others. Rejects with InputError where it cannot be batched, RunError where it is one too
+   * many. The feeds have to be left alone until the promise settles.
+   */
   async run(feeds: Values): Promise<Record<string, RunValue>> {
     if (this.#closed) throw new RunError('the batcher is closed');
     if (this.#queued >= this.#maxQueue) {

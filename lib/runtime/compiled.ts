@@ -11,7 +11,7 @@ import { optimize, optimizing } from '../passes/index.ts';
 import { rowsAreIndependent } from '../plan/rows.ts';
 import type { Stage } from '../plan/stage.ts';
 import { type DriveOptions, driveAsync, driveSync, inTurns } from './driver.ts';
-import { AT_CALL_BYTES, feedIsGone, isShared } from './feed-copies.ts';
+import { AT_CALL_BYTES, copyAtCall, feedIsGone, isShared } from './feed-copies.ts';
 import { thisMachine } from './machine.ts';
 import { openModelFile } from './model-file.ts';
 import { batchOf, cutBatch, haveRows, itemBytes, type Panel, type Panels, RowCollector, sliceRows } from './panels.ts';
@@ -167,14 +167,16 @@ export class CompiledModel {
     return this.#separable ? panels : undefined;
   }
 
-  async #runPanels(feeds: readonly HostTensor[], panels: Panels, drive: DriveOptions): Promise<HostValue[]> {
+  async #runPanels(given: readonly HostTensor[], panels: Panels, drive: DriveOptions): Promise<HostValue[]> {
     const { batch, rounds, rest } = panels;
+    const { inputs } = this.model.graph;
     const collected = new RowCollector(batch);
-    const sizes = feeds.map(({ data }) => data.length);
-    const foreign = new Set(this.model.graph.inputs);
+    const foreign = new Set(inputs);
+    const sizes = given.map(({ data }) => data.length);
+    let feeds = given;
     const run = async (panel: Panel, program: Program, threads: number): Promise<void> => {
       feeds.forEach(({ data }, i) => {
-        if (data.length !== sizes[i]) throw feedIsGone(this.model.graph.inputs[i].name);
+        if (data.length !== sizes[i]) throw feedIsGone(inputs[i].name);
       });
       const execution = program.execute(this.#bind(feeds.map((feed) => sliceRows(feed, panel))), { foreign });
       collected.add(await driveAsync(execution, this.#weights, { ...drive, threads }), panel.from);
@@ -189,8 +191,11 @@ export class CompiledModel {
           throw error;
         }
       };
+      const streams = Array.from({ length: this.threads }, stream);
+      // The first panels have been taken; the others read copies, which are made while those run.
+      if (feeds === given && (rest || rounds.length > 1 || queue.length > 0)) feeds = given.map(copyAtCall);
       // Nothing may read the feeds any more when the caller hears of a failure.
-      const settled = await Promise.allSettled(Array.from({ length: this.threads }, stream));
+      const settled = await Promise.allSettled(streams);
       for (const each of settled) if (each.status === 'rejected') throw each.reason;
     }
     if (rest) await run(rest, this.#program, this.threads);

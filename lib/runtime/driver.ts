@@ -4,6 +4,7 @@ import { setImmediate } from 'node:timers/promises';
 import { AbortError, FiligreeError, InputError, MemoryError, RunError } from '../errors.ts';
 import { nodeText } from '../ir/graph.ts';
 import { opKey } from '../ops/op.ts';
+import { onAbort } from './abort.ts';
 import { type AbortToken, type NativeRunOptions, native } from './native.ts';
 import type { Answer, Execution, Request } from './program.ts';
 import type { Weights } from './weights.ts';
@@ -94,17 +95,14 @@ export async function driveAsync<T>(execution: Execution<T>, weights: Weights, o
   const { signal } = options;
   if (signal?.aborted) throw abortError(signal);
   const token = signal && native().abortToken();
-  const onAbort = (): void => {
-    if (token) native().abort(token);
-  };
-  signal?.addEventListener('abort', onAbort, { once: true });
+  const forget = signal && token && onAbort(signal, () => native().abort(token));
   try {
     return await drive(execution, weights, options, token);
   } catch (error) {
     throw signal?.aborted ? abortError(signal) : publicError(error);
   } finally {
     end(execution);
-    signal?.removeEventListener('abort', onAbort);
+    forget?.();
     if (token) native().release(token);
   }
 }

@@ -20,6 +20,13 @@ export const isShared = (data: NumericStorage): boolean =>
 export const feedIsGone = (name: string): InputError =>
   new InputError(`input "${name}": its ArrayBuffer was transferred or resized during the run`, { input: name });
 
+/** A copy of a feed that may be changed after the call; the feed itself where it is large or shared. */
+export function copyAtCall(feed: HostTensor): HostTensor {
+  const { data } = feed;
+  const stays = ArrayBuffer.isView(data) && (isShared(data) || data.byteLength > AT_CALL_BYTES);
+  return stays ? feed : { ...feed, data: data.slice() };
+}
+
 /** Replaces feeds by copies: large ones always, others where `late` says that they are read after the call. */
 export function* copyFeeds(
   values: Map<Value, HostValue>,
@@ -29,12 +36,11 @@ export function* copyFeeds(
   const large: [Value, HostTensor, NumericStorage][] = [];
   for (const [value, content] of values) {
     if (content.kind !== 'tensor' || !feeds.has(value)) continue;
-    const data = content.data as NumericStorage;
-    if (Array.isArray(data)) {
-      if (late(value)) values.set(value, { ...content, data: [...data] });
-    } else if (!isShared(data)) {
-      if (data.byteLength > AT_CALL_BYTES) large.push([value, content, data]);
-      else if (late(value)) values.set(value, { ...content, data: data.slice() });
+    const { data } = content;
+    if (ArrayBuffer.isView(data) && !isShared(data) && data.byteLength > AT_CALL_BYTES) {
+      large.push([value, content, data]);
+    } else if (late(value)) {
+      values.set(value, copyAtCall(content));
     }
   }
   for (const [value, content, data] of large) values.set(value, yield* copyInSlices(value.name, content, data));

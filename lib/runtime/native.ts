@@ -99,8 +99,8 @@ export interface NativeAddon {
   /**
    * Runs a plan on the thread pool. Inputs up to 16 MiB are copied at the call, and outputs up to 16 MiB on return;
    * larger ones and SharedArrayBuffers are used in place and must be left alone until the promise settles. An output
-   * that is null is allocated and comes back as an ArrayBuffer. Rejects with code ERR_INPUT, ERR_RUN, ERR_MEMORY or
-   * ERR_ABORTED.
+   * that is null is allocated and comes back as an ArrayBuffer. Throws at the call with code ERR_INPUT or ERR_MEMORY,
+   * and rejects with ERR_RUN, ERR_MEMORY or ERR_ABORTED.
    */
   run(
     plan: NativePlan,

@@ -48,6 +48,11 @@ export class Session {
   /**
    * Runs the model off the event loop. `feeds` has a tensor for every input without a default. Throws InputError before
    * anything runs where a feed does not fit, RunError where the data does not, AbortError when the signal says so.
+   *
+   * Feeds of up to 16 MiB are taken at the call: they may be changed or transferred as soon as it has returned. Larger
+   * ones and those in a SharedArrayBuffer have to be left alone until the promise settles: a run whose feed changes
+   * sees old or new contents, and one whose feed is transferred or resized may reject with InputError. Results are the
+   * caller's own memory, and may be transferred.
    */
   async run(feeds: RunValues, options: RunOptions = {}): Promise<Record<string, RunValue>> {
     this.#check(options);
@@ -80,7 +85,10 @@ export class Session {
     return new Batcher((feeds) => this.run(feeds), { ...options, maxBatch: this.#batchOf(options.maxBatch) });
   }
 
-  /** Frees plans, packed weights and working memory. Runs under way end as usual; later ones are refused. */
+  /**
+   * Frees plans, packed weights and working memory, as soon as the runs under way have ended as usual; later ones are
+   * refused with RunError. A second call does nothing.
+   */
   async dispose(): Promise<void> {
     this.#compiled.dispose();
   }

@@ -153,66 +153,6 @@ std::shared_ptr<HeldBuffer> Environment::hold(napi_env env, const View& view) {
   return held;
 }
 
-namespace {
-
-struct Adopted {
-  Block block;
-  size_t bytes;
-  /// While the buffer is being made: a refusal may finalize it at once, or not at all.
-  bool* finalized;
-};
-
-void freeAdopted(napi_env env, void*, void* hint) {
-  auto* const made = static_cast<Adopted*>(hint);
-  if (made->finalized) {
-    *made->finalized = true;
-    return;
-  }
-  const std::unique_ptr<Adopted> adopted(made);
-  int64_t total;
-  napi_adjust_external_memory(env, -static_cast<int64_t>(adopted->bytes), &total);
-  outputPool().give(std::move(adopted->block));
-}
-
-}  // namespace
-
-napi_value Environment::adoptBlock(Napi::Env env, Block block, size_t bytes) {
-  napi_value buffer = nullptr;
-  if (externalBuffers_) {
-    bool finalized = false;
-    auto adopted = std::make_unique<Adopted>(Adopted{std::move(block), bytes, &finalized});
-    const napi_status status =
-        napi_create_external_arraybuffer(env, adopted->block.data(), bytes, freeAdopted, adopted.get(), &buffer);
-    if (status == napi_ok && !finalized) {
-      adopted->finalized = nullptr;
-      adopted.release();
-      int64_t total;
-      napi_adjust_external_memory(env, static_cast<int64_t>(bytes), &total);
-      return buffer;
-    }
-    if (status != napi_no_external_buffers_allowed) {
-      bool pending = false;
-      napi_value ignored;
-      if (napi_is_exception_pending(env, &pending) == napi_ok && pending) {
-        napi_get_and_clear_last_exception(env, &ignored);
-      }
-      throwCoded(env, "ERR_MEMORY", "an output of " + std::to_string(bytes) + " bytes is more than a buffer can hold");
-    }
-    externalBuffers_ = false;
-    block = std::move(adopted->block);
-  }
-  void* data = nullptr;
-  if (napi_create_arraybuffer(env, bytes, &data, &buffer) != napi_ok) throw Napi::Error::New(env);
-  std::memcpy(data, block.data(), bytes);
-  outputPool().give(std::move(block));
-  return buffer;
-}
-
-BlockPool& outputPool() {
-  static BlockPool* const pool = new BlockPool(size_t{64} << 20);
-  return *pool;
-}
-
 BlockPool& stagingPool() {
   static BlockPool* const pool = new BlockPool(size_t{64} << 20);
   return *pool;

@@ -63,9 +63,6 @@ class Environment : public std::enable_shared_from_this<Environment> {
   /// The shared holder of a view's buffer.
   std::shared_ptr<HeldBuffer> hold(napi_env env, const View& view);
 
-  /// An ArrayBuffer on the block's memory, or a copy where the host refuses external memory.
-  napi_value adoptBlock(Napi::Env env, Block block, size_t bytes);
-
  private:
   friend class Task;
   static void onCompletion(napi_env env, napi_value, void* context, void*);
@@ -82,11 +79,9 @@ class Environment : public std::enable_shared_from_this<Environment> {
   /// Buffers held lately: the weights of one model share one.
   std::vector<std::weak_ptr<HeldBuffer>> held_;
   bool closed_ = false;
-  bool externalBuffers_ = true;
 };
 
-/// Memory that results live in until they are collected, and copies of inputs; shared by all environments.
-BlockPool& outputPool();
+/// Memory of copies of inputs and small outputs; shared by all environments.
 BlockPool& stagingPool();
 
 }  // namespace filigree

@@ -117,7 +117,6 @@ Napi::Value trim(const Napi::CallbackInfo& info) {
   } else {
     requirePlan(env, info[0])->arenas->trim();
   }
-  outputPool().trim();
   stagingPool().trim();
   return env.Undefined();
 }

@@ -18,13 +18,12 @@ constexpr size_t kSmallResult = 64 * 1024;
 
 /// Where an output is written and how it gets back.
 struct Output {
-  enum Place { kInPlace, kStaged, kBlock };
+  enum Place { kInPlace, kStaged };
   Place place = kInPlace;
   /// The caller passed null: an ArrayBuffer is made.
   bool made = false;
   size_t bytes = 0;
   uint8_t* data = nullptr;
-  Block block;
   napi_value value = nullptr;
 };
 
@@ -170,22 +169,32 @@ class CallReader {
   }
 
   void make(Output* output) {
-    if (output->bytes > kSmallResult) {
-      output->place = Output::kBlock;
-      output->block = outputPool().take(output->bytes, 2);
-      output->data = output->block.data();
-      if (!output->data) {
-        throwCoded(env_, "ERR_MEMORY", "no memory for an output of " + std::to_string(output->bytes) + " bytes");
-      }
-    } else if (task_) {
-      output->place = Output::kStaged;
+    if (!task_ || output->bytes > kSmallResult) {
+      // Not memory of the engine: that could not be transferred, and would be given back by the event loop, which a
+      // loop of synchronous runs never reaches.
+      makeBuffer(output);
     } else {
-      void* data = nullptr;
-      if (napi_create_arraybuffer(env_, output->bytes, &data, &output->value) != napi_ok) {
-        throw Napi::Error::New(env_);
-      }
-      output->data = static_cast<uint8_t*>(data);
+      output->place = Output::kStaged;
     }
+  }
+
+  /// An ArrayBuffer of JavaScript's own. Made by a constructor, which throws where N-API would end the process; that of
+  /// a view, since a buffer may be larger than any view of it.
+  void makeBuffer(Output* output) const {
+    const Napi::Env env(env_);
+    View view;
+    try {
+      const Napi::Number bytes = Napi::Number::New(env, static_cast<double>(output->bytes));
+      const Napi::Object made = env.Global().Get("Uint8Array").As<Napi::Function>().New({bytes});
+      if (!readView(env_, made, &view)) view = View();
+    } catch (const Napi::Error&) {
+      throwCoded(
+          env_, "ERR_MEMORY",
+          "an output of " + std::to_string(output->bytes) + " bytes is more than a buffer can hold or memory has");
+    }
+    if (view.bytes != output->bytes) throwCoded(env_, "ERR_INTERNAL", "the global Uint8Array is not JavaScript's own");
+    output->value = view.buffer;
+    output->data = view.data;
   }
 
   /// Moves what must not stay in JavaScript's memory into one block.
@@ -226,13 +235,11 @@ class CallReader {
 };
 
 /// The value of a made output.
-napi_value madeOutput(Napi::Env env, Environment* environment, Output* output) {
-  if (output->place == Output::kBlock) return environment->adoptBlock(env, std::move(output->block), output->bytes);
-  if (output->place == Output::kInPlace) return output->value;
+napi_value madeOutput(Napi::Env env, const Output& output) {
   void* data = nullptr;
   napi_value buffer = nullptr;
-  if (napi_create_arraybuffer(env, output->bytes, &data, &buffer) != napi_ok) throw Napi::Error::New(env);
-  if (output->bytes > 0) std::memcpy(data, output->data, output->bytes);
+  if (napi_create_arraybuffer(env, output.bytes, &data, &buffer) != napi_ok) throw Napi::Error::New(env);
+  if (output.bytes > 0) std::memcpy(data, output.data, output.bytes);
   return buffer;
 }
 
@@ -249,7 +256,6 @@ class RunTask : public Task {
 
   ~RunTask() override {
     stagingPool().give(std::move(call.staging));
-    for (Output& output : call.outputs) outputPool().give(std::move(output.block));
     for (napi_ref reference : results) napi_delete_reference(env, reference);
   }
 
@@ -263,7 +269,7 @@ class RunTask : public Task {
   /// Keeps the caller's outputs and profile.
   void keepResults(napi_env at) {
     env = at;
-    for (const Output& output : call.outputs) results.push_back(output.made ? nullptr : referTo(output.value));
+    for (const Output& output : call.outputs) results.push_back(output.value ? referTo(output.value) : nullptr);
     results.push_back(call.profile.empty() ? nullptr : referTo(call.profileArray));
   }
 
@@ -272,11 +278,10 @@ class RunTask : public Task {
  protected:
   Napi::Value result(Napi::Env at) override {
     call.check(at);
-    const auto environment = Environment::of(at);
     Napi::Array out = Napi::Array::New(at, call.outputs.size());
     for (size_t i = 0; i < call.outputs.size(); i++) {
       Output& output = call.outputs[i];
-      const napi_value value = output.made ? madeOutput(at, environment.get(), &output) : valueOf(at, results[i]);
+      const napi_value value = results[i] ? valueOf(at, results[i]) : madeOutput(at, output);
       if (!output.made && output.place == Output::kStaged) copyBack(at, value, output, i);
       out.Set(static_cast<uint32_t>(i), value);
     }
@@ -337,11 +342,9 @@ Napi::Value runSync(const Napi::CallbackInfo& info) {
       &call);
   if (!call.profile.empty()) copyProfile(env, call.profile, call.profileArray);
   call.check(env);
-  const auto environment = Environment::of(env);
   Napi::Array out = Napi::Array::New(env, call.outputs.size());
   for (size_t i = 0; i < call.outputs.size(); i++) {
-    Output& output = call.outputs[i];
-    out.Set(static_cast<uint32_t>(i), output.made ? madeOutput(env, environment.get(), &output) : output.value);
+    out.Set(static_cast<uint32_t>(i), call.outputs[i].value);
   }
   return out;
 }

@@ -1,0 +1,128 @@
+// Run as a process of its own: node child.mjs DIST ACTION MODEL [VALUE]. What happens when it ends in the middle.
+import { readFileSync } from 'node:fs';
+import { pathToFileURL } from 'node:url';
+import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
+
+const [dist, action, file, value] = isMainThread ? process.argv.slice(2) : workerData;
+const { Session, Tensor } = await import(pathToFileURL(`${dist}/index.js`).href);
+
+function feedsOf(session) {
+  const feeds = session.inputs.map(({ name, type }) => {
+    const dims = type.shape.map((dim) => (typeof dim === 'number' ? dim : 2));
+    const size = dims.reduce((a, b) => a * b, 1);
+    return [name, new Tensor('float32', new Float32Array(size).fill(1), dims)];
+  });
+  return Object.fromEntries(feeds);
+}
+
+async function* forever(session) {
+  for (;;) yield feedsOf(session);
+}
+
+const inMegabytes = () => process.memoryUsage.rss() / 2 ** 20;
+
+/** Memory after each tenth of `count` cycles, the event loop and the collector having had their turn. */
+async function memoryOf(count, cycle) {
+  const seen = [];
+  for (let i = 1; i <= count; i++) {
+    await cycle(i);
+    if (i % Math.ceil(count / 10)) continue;
+    for (let k = 0; k < 3; k++) {
+      globalThis.gc?.();
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    seen.push(inMegabytes());
+  }
+  return seen;
+}
+
+/** Loads and runs for ever, to be terminated at any moment. */
+async function work() {
+  parentPort.postMessage('started');
+  for (;;) {
+    const session = await Session.load(file);
+    const feeds = feedsOf(session);
+    await Promise.all([session.run(feeds), session.run(feeds), session.run(feeds)]);
+    session.runSync(feeds);
+    if (Math.random() < 0.5) await session.dispose();
+  }
+}
+
+async function terminate() {
+  const worker = new Worker(new URL(import.meta.url), { workerData: [dist, 'work', file] });
+  worker.on('error', (error) => {
+    throw error;
+  });
+  // Some end before they have loaded the addon, some after, some in the middle of runs.
+  if (Math.random() < 0.9) await new Promise((resolve) => worker.once('message', resolve));
+  await new Promise((resolve) => setTimeout(resolve, Math.random() * 30));
+  await worker.terminate();
+}
+
+const actions = {
+  work,
+  async finish() {
+    const session = await Session.load(file);
+    await session.run(feedsOf(session));
+  },
+  async terminate() {
+    const memory = await memoryOf(Number(value), terminate);
+    const session = await Session.load(file);
+    await session.run(feedsOf(session));
+    console.log(JSON.stringify(memory));
+  },
+  async cycles() {
+    const bytes = readFileSync(file);
+    const memory = await memoryOf(Number(value), async () => {
+      const session = await Session.load(bytes);
+      await session.run(feedsOf(session));
+      await session.dispose();
+    });
+    console.log(JSON.stringify(memory));
+  },
+  async 'file-cycles'() {
+    const memory = await memoryOf(Number(value), async () => {
+      const session = await Session.load(file);
+      await session.run(feedsOf(session));
+      await session.dispose();
+    });
+    console.log(JSON.stringify(memory));
+  },
+  async undisposed() {
+    const bytes = readFileSync(file);
+    const memory = await memoryOf(Number(value), async () => {
+      const session = await Session.load(bytes);
+      await session.run(feedsOf(session));
+    });
+    console.log(JSON.stringify(memory));
+  },
+  async outputs() {
+    const session = await Session.load(file);
+    const x = new Tensor('float32', new Float32Array(2 ** 20), [1, 2 ** 20]);
+    const rounds = await memoryOf(Number(value), () => session.run({ x }));
+    const before = inMegabytes();
+    for (let i = 0; i < Number(value); i++) session.runSync({ x });
+    console.log(JSON.stringify([...rounds, before, inMegabytes()]));
+  },
+  async load() {
+    setTimeout(() => process.exit(7), Number(value));
+    for (;;) await Session.load(file);
+  },
+  async run() {
+    const session = await Session.load(file);
+    setTimeout(() => process.exit(7), Number(value));
+    for (;;) await Promise.all([session.run(feedsOf(session)), session.run(feedsOf(session))]);
+  },
+  async stream() {
+    const session = await Session.load(file);
+    setTimeout(() => process.exit(7), Number(value));
+    for await (const _ of session.stream(forever(session), { concurrency: 3 }));
+  },
+  async throw() {
+    const session = await Session.load(file);
+    void session.run(feedsOf(session));
+    throw new Error('on purpose');
+  },
+};
+
+await actions[action]();
