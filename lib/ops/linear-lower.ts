@@ -1,9 +1,11 @@
 /** Native matrix products: linear layers with constant weights, sparse or dense, and products of two computed matrices. */
 
+import { dtypeInfo } from '../ir/dtype.ts';
 import { rowsLayout, type SegmentLayout } from '../ir/segments.ts';
 import { sizeOf } from '../ir/shape.ts';
 import { type Activation, NO_ACTIVATION } from './epilogue.ts';
 import type { LowerContext, Operand } from './lower.ts';
+import { floatInput, intoFloatOutput, optionalFloatInput, servedByFloat32 } from './lower-floats.ts';
 
 /** Above this share of nonzeros the dense product is at least as fast. */
 const SPARSE_DENSITY = { sparse: 0.45, packed: 0.25 } as const;
@@ -42,13 +44,13 @@ const pointwise = {
 
 /** Emits a linear layer; the reason where the node has to run on its reference. */
 export function lowerLinear(ctx: LowerContext, linear: NativeLinear): string | undefined {
-  if (ctx.outputDtype(0) !== 'float32') return `no kernel for ${ctx.outputDtype(0)}`;
+  if (!servedByFloat32(ctx.outputDtype(0))) return `no kernel for ${ctx.outputDtype(0)}`;
   if (!ctx.constant(1) || (ctx.has(2) && !ctx.constant(2))) return 'the weights are computed at run time';
   if (sizeOf(ctx.dims(0)) === 0 || sizeOf(ctx.outputDims(0)) === 0) return 'an empty tensor';
   const [a, b] = ctx.dims(1);
   const [depth, columns] = linear.transposed ? [b, a] : [a, b];
   const sizes = { rows: sizeOf(ctx.dims(0)) / depth, depth, columns };
-  const kind = sparseKind(ctx, sizes.rows);
+  const kind = ctx.outputDtype(0) === 'float32' ? sparseKind(ctx, sizes.rows) : undefined;
   if (kind) lowerSegments(ctx, linear, kind, sizes);
   else lowerRows(ctx, linear, sizes);
   return undefined;
@@ -99,15 +101,16 @@ function productParams(sizes: LinearSizes, packed: boolean, activation: Activati
 
 function lowerRows(ctx: LowerContext, linear: NativeLinear, sizes: LinearSizes): void {
   const { depth, columns } = sizes;
-  const packing = { depth, columns, transposed: linear.transposed };
+  const packing = { depth, columns, transposed: linear.transposed, type: dtypeInfo(ctx.dtype(1)).onnx };
   const operands: Matrices = {
-    a: ctx.input(0),
+    a: floatInput(ctx, 0),
     b: ctx.packed('pack.matmul.f32', [ctx.input(1)], packing),
-    bias: ctx.has(2) ? ctx.input(2) : null,
-    residual: ctx.has(3) ? ctx.input(3) : null,
+    bias: optionalFloatInput(ctx, 2),
+    residual: optionalFloatInput(ctx, 3),
   };
   const params = { ...productParams(sizes, true, linear.activation), a_offsets: [0], b_offsets: [0] };
-  ctx.step('matmul.f32', [operands.a, operands.b, operands.bias, operands.residual, ctx.output(0)], params);
+  const { a, b, bias, residual } = operands;
+  intoFloatOutput(ctx, 0, (y) => ctx.step('matmul.f32', [a, b, bias, residual, y], params));
 }
 
 /** Emits products of two computed stacks of matrices; `matrices` gives which of each operand's meet. */
@@ -116,12 +119,13 @@ export function lowerProducts(
   sizes: LinearSizes,
   matrices: { readonly a: ArrayLike<number>; readonly b: ArrayLike<number> },
 ): string | undefined {
-  if (ctx.outputDtype(0) !== 'float32') return `no kernel for ${ctx.outputDtype(0)}`;
+  if (!servedByFloat32(ctx.outputDtype(0))) return `no kernel for ${ctx.outputDtype(0)}`;
   const { rows, depth, columns } = sizes;
   const offsets = (numbers: ArrayLike<number>, size: number): number[] => Array.from(numbers, (i) => i * size);
   const a_offsets = offsets(matrices.a, rows * depth);
   const b_offsets = offsets(matrices.b, depth * columns);
   const params = { ...productParams(sizes, false, NO_ACTIVATION), a_offsets, b_offsets };
-  ctx.step('matmul.f32', [ctx.input(0), ctx.input(1), null, null, ctx.output(0)], params);
+  const [a, b] = [floatInput(ctx, 0), floatInput(ctx, 1)];
+  intoFloatOutput(ctx, 0, (y) => ctx.step('matmul.f32', [a, b, null, null, y], params));
   return undefined;
 }

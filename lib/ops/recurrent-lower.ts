@@ -1,5 +1,6 @@
 /** Native recurrent operators: one product for the inputs of all steps, then the cells. */
 
+import { dtypeInfo } from '../ir/dtype.ts';
 import { tensor, toNumbers } from '../ir/tensor.ts';
 import type { LowerContext, Operand } from './lower.ts';
 
@@ -72,7 +73,12 @@ function inputGates(ctx: LowerContext, r: NativeRecurrent): Operand {
   const rows = r.length * r.batch;
   const columns = r.directions * r.gates * r.hidden;
   const depth = r.input;
-  const weights = ctx.packed('pack.matmul.f32', [ctx.input(1)], { depth, columns, transposed: true });
+  const weights = ctx.packed('pack.matmul.f32', [ctx.input(1)], {
+    depth,
+    columns,
+    transposed: true,
+    type: dtypeInfo(ctx.dtype(1)).onnx,
+  });
   const gates = ctx.scratch('float32', [rows, columns]);
   ctx.step('matmul.f32', [ctx.input(0), weights, inputBias(ctx, r), null, gates], {
     ...{ rows, depth, columns, stride_a: depth, stride_b: columns, packed_b: true, alpha: 1 },

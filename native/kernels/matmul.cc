@@ -4,6 +4,7 @@
 // each step loads one line of the panel and broadcasts one number a row. Constant `b` is packed to panels once.
 #include "kernels/activation.h"
 #include "kernels/kernel_support.h"
+#include "simd/half.h"
 
 namespace filigree {
 namespace FILIGREE_ISA {
@@ -201,11 +202,13 @@ void runProduct(const Step& step, Range* range) {
   }
 }
 
-enum { kPackDepth, kPackColumns, kPackTransposed };
+enum { kPackDepth, kPackColumns, kPackTransposed, kPackType };
 
 const char* checkPack(const Step& step, Work* work) {
   const int64_t depth = intParam(step, kPackDepth), columns = intParam(step, kPackColumns);
-  if (!holds(step, 0, product(depth, columns), 4)) return "the weights are smaller than their sizes say";
+  const int64_t bytes = floatTypeBytes(intParam(step, kPackType));
+  if (bytes == 0) return "no such type of weights";
+  if (!holds(step, 0, product(depth, columns), bytes)) return "the weights are smaller than their sizes say";
   work->units = 1;
   work->cost = static_cast<double>(depth) * static_cast<double>(columns);
   work->scratch = 0;
@@ -217,17 +220,18 @@ size_t packBytes(const Step& step) {
   return static_cast<size_t>((columns + kPanel - 1) / kPanel * kPanel * depth * 4);
 }
 
-/// Source [depth][columns], or [columns][depth] where transposed; result [panel][depth][kPanel], missing columns zero.
+/// Source [depth][columns], or [columns][depth] where transposed, of ONNX's type number `type`; result [panel][depth][kPanel], missing columns zero.
 void runPack(const Step& step, Range* range) {
   if (range->begin >= range->end) return;
   const int64_t depth = intParam(step, kPackDepth), columns = intParam(step, kPackColumns);
   const bool transposed = intParam(step, kPackTransposed) != 0;
-  const float* source = input<float>(step, 0);
+  const int64_t type = intParam(step, kPackType);
+  const uint8_t* source = input<uint8_t>(step, 0);
   float* packed = output<float>(step, 1);
   for (int64_t column = 0; column < columns; column += kPanel) {
     for (int64_t k = 0; k < depth; k++) {
       for (int64_t c = column; c < column + kPanel; c++) {
-        *packed++ = c >= columns ? 0 : transposed ? source[c * depth + k] : source[k * columns + c];
+        *packed++ = c >= columns ? 0 : elementAsFloat(source, type, transposed ? c * depth + k : k * columns + c);
       }
     }
   }
@@ -249,7 +253,7 @@ FILIGREE_KERNEL(matmulF32) = {"matmul.f32",
                               false};
 FILIGREE_KERNEL(packMatmulF32) = {"pack.matmul.f32",
                                   "r:weights w:packing",
-                                  "i:depth i:columns i:transposed",
+                                  "i:depth i:columns i:transposed i:type",
                                   checkPack,
                                   runPack,
                                   packBytes,

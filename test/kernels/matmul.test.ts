@@ -60,7 +60,7 @@ describe.each(isas)('matmul.f32 on %s', (isa) => {
       const source = transposed
         ? Float32Array.from({ length: b.length }, (_, i) => b[(i % depth) * columns + Math.floor(i / depth)])
         : b;
-      const packing = pack(isa, 'pack.matmul.f32', [source], { depth, columns, transposed });
+      const packing = pack(isa, 'pack.matmul.f32', [source], { depth, columns, transposed, type: 1 });
       const y = new Float32Array(expected.length).fill(Number.NaN);
       run(isa, 'matmul.f32', [a, packing, bias, z, y], { ...params, packed_b: 1 }, 2);
       y.forEach((value, i) => {

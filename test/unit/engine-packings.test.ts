@@ -8,7 +8,8 @@ const isa = engine.isa();
 const kernels = engine.kernels(isa);
 const packer = kernels.findIndex((kernel) => kernel.name === 'pack.matmul.f32');
 
-const numbers = (depth: number, columns: number) => encodeParams(kernels[packer]!, { depth, columns, transposed: 0 });
+const numbers = (depth: number, columns: number) =>
+  encodeParams(kernels[packer]!, { depth, columns, transposed: 0, type: 1 });
 
 test.each([
   [16, 64],
