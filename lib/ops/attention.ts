@@ -212,7 +212,8 @@ function unservedReason(ctx: LowerContext): string | undefined {
   if (ctx.has(6)) return 'lengths are given at run time';
   if (ctx.int('left_window_size', -1) >= 0 || ctx.int('right_window_size', -1) >= 0) return 'a sliding window';
   if (ctx.has(4) !== ctx.has(5)) return 'half a past state';
-  return maskReason(ctx, 3);
+  // Where kernels take a mask of int32 it hides; here it is added.
+  return ctx.has(3) && ctx.dtype(3) === 'int32' ? 'a mask of int32' : maskReason(ctx, 3);
 }
 
 function lowerAttention(ctx: LowerContext): string | undefined {

@@ -86,6 +86,7 @@ export const selectOps: readonly OpDefinition[] = [
     attributes: { min: 'float', max: 'float' },
     traits: ['elementwise'],
     infer: (ctx) => {
+      if (ctx.version < 11 && ctx.inputCount > 1) throw ctx.error('bounds are inputs from version 11 on only');
       const dtype = expectSame(ctx, 3, numberKinds);
       return [tensorType(dtype, ctx.shape(0))];
     },

@@ -123,9 +123,15 @@ const attributeNames: Change = (random, model, donor) =>
     return `${show(place)} = "${Buffer.from(field.value).toString('latin1')}"`;
   });
 
+const wholeTypes = dtypes.filter(({ kind }) => kind === 'int' || kind === 'uint').map(({ onnx }) => onnx);
+
 const contents: Change = (random, model) => {
+  const whole = ({ parent }: Place): boolean =>
+    parent.fields.some(({ name, value }) => name === 'dataType' && wholeTypes.includes(Number(value)));
   const names = ['rawData', 'floatData', 'int32Data', 'int64Data', 'doubleData', 'uint64Data', 'stringData'];
-  return onOne(model.of('Tensor', ...names), random, (place) => changeInteger(random, place));
+  const list = model.of('Tensor', ...names);
+  // Overwritten floats are rarely tame.
+  return onOne(random.tame ? list.filter(whole) : list, random, (place) => changeInteger(random, place));
 };
 
 /** Names of values: another one, none, exchanged, one more or one less. */

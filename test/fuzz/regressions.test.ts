@@ -185,6 +185,12 @@ test('windows beyond what kernels count', async () => {
   expect([...y.data]).toEqual([-2, -2, -2]);
 });
 
+test('Clip of an operator set whose bounds are attributes', async () => {
+  const clip = node('Clip', ['x', 'low'], ['y']);
+  const parts: Parts = { nodes: [clip], initializers: [floats('low', [0], [])], opset: 9 };
+  await expect(runOn([2], parts)).rejects.toThrow(/from version 11/);
+});
+
 test('ArgMin of an operator set that knows no last index', async () => {
   const attributes = [int('axis', 0), int('select_last_index', 1)];
   const least = node('ArgMin', ['e'], ['y'], { attributes });
@@ -209,6 +215,14 @@ test('Attention of which only the present keys are read', async () => {
   const past = floats('p', [9, 8], [1, 1, 1, 2]);
   const { y } = await runOn([1, 2, 2], { nodes: [attend], initializers: [past], opset: 23 });
   expect([...y.data]).toEqual([9, 8, -3, -2, -1, 0]);
+});
+
+test('an Attention mask of integers is added', async () => {
+  const one = [1, 1, 2, 1];
+  const mask = rawTensor('m', 'int32', [2, 2], Int32Array.of(-100, 0, 0, -100));
+  const parts: Parts = { nodes: [node('Attention', ['x', 'x', 'x', 'm'], ['y'])], initializers: [mask], opset: 23 };
+  const [first, second] = (await runOn(one, parts)).y.data;
+  expect([first, second]).toEqual([expect.closeTo(-2, 5), expect.closeTo(-3, 5)]);
 });
 
 test('LayerNormalization of which only the mean is read', async () => {

@@ -28,7 +28,18 @@ const contentOf = (value: RunValue): HostValue => {
 /** True for values whose digits can be compared. */
 function isModest(value: HostValue): boolean {
   if (value.kind !== 'tensor' || Array.isArray(value.data)) return value.kind === 'tensor';
-  return Array.from(value.data as Float32Array, Number).every((each) => Math.abs(each) < LARGEST);
+  const entries = value.data as Float32Array;
+  return entries.every((each) => Math.abs(Number(each)) < LARGEST);
+}
+
+/** True where few elements differ, and little: roundings that fell to the other step of a quantised type. */
+function differsBySteps(a: HostValue, b: HostValue): boolean {
+  if (a.kind !== 'tensor' || b.kind !== 'tensor' || a.dtype === 'string') return false;
+  const [got, expected] = [a, b].map(({ data }) => Array.from(data as Float32Array, Number)) as [number[], number[]];
+  const most = expected.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
+  const gaps = got.map((value, i) => Math.abs(value - (expected[i] as number)));
+  const wide = gaps.filter((gap) => gap > TOLERANCE.atol + TOLERANCE.rtol * most);
+  return got.length === expected.length && wide.length <= got.length / 20 && wide.every((gap) => gap <= most / 10);
 }
 
 function references(bytes: Uint8Array, feeds: readonly HostValue[]): readonly HostValue[] | undefined {
@@ -57,7 +68,8 @@ export async function compareAnswers(bytes: Uint8Array, seed: string, origin: st
       const mine = contentOf(results[session.outputs[i]?.name as string] as RunValue);
       const rule = isModest(value) && isModest(mine) ? 'strict' : 'property';
       const what = difference(mine, value, { ...TOLERANCE, rule });
-      if (what) return { result: 'defect', defect: `output ${i} differs from the references: ${what}` };
+      if (what && !(rule === 'strict' && differsBySteps(mine, value)))
+        return { result: 'defect', defect: `output ${i} differs from the references: ${what}` };
     }
     return { result: 'same' };
   } catch (error) {
