@@ -81,13 +81,6 @@ function lowerSegments(ctx: LowerContext, linear: NativeLinear, kind: SparseKind
   });
 }
 
-interface Matrices {
-  readonly a: Operand;
-  readonly b: Operand;
-  readonly bias: Operand | null;
-  readonly residual: Operand | null;
-}
-
 function productParams(sizes: LinearSizes, packed: boolean, activation: Activation) {
   const { rows, depth, columns } = sizes;
   return {
@@ -99,18 +92,23 @@ function productParams(sizes: LinearSizes, packed: boolean, activation: Activati
   };
 }
 
-function lowerRows(ctx: LowerContext, linear: NativeLinear, sizes: LinearSizes): void {
+/** Emits y = x w + bias + residual of row-major float32 y; x, constant weights and bias are the inputs 0, 1 and 2. */
+export function layerStep(
+  ctx: LowerContext,
+  linear: NativeLinear,
+  sizes: LinearSizes,
+  [residual, y]: readonly [Operand | null, Operand],
+): void {
   const { depth, columns } = sizes;
   const packing = { depth, columns, transposed: linear.transposed, type: dtypeInfo(ctx.dtype(1)).onnx };
-  const operands: Matrices = {
-    a: floatInput(ctx, 0),
-    b: ctx.packed('pack.matmul.f32', [ctx.input(1)], packing),
-    bias: optionalFloatInput(ctx, 2),
-    residual: optionalFloatInput(ctx, 3),
-  };
+  const b = ctx.packed('pack.matmul.f32', [ctx.input(1)], packing);
   const params = { ...productParams(sizes, true, linear.activation), a_offsets: [0], b_offsets: [0] };
-  const { a, b, bias, residual } = operands;
-  intoFloatOutput(ctx, 0, (y) => ctx.step('matmul.f32', [a, b, bias, residual, y], params));
+  ctx.step('matmul.f32', [floatInput(ctx, 0), b, optionalFloatInput(ctx, 2), residual, y], params);
+}
+
+function lowerRows(ctx: LowerContext, linear: NativeLinear, sizes: LinearSizes): void {
+  const residual = optionalFloatInput(ctx, 3);
+  intoFloatOutput(ctx, 0, (y) => layerStep(ctx, linear, sizes, [residual, y]));
 }
 
 /** Emits products of two computed stacks of matrices; `matrices` gives which of each operand's meet. */

@@ -6,6 +6,7 @@ import { type Dim, shapeText } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, type HostValue, toNumbers } from '../ir/tensor.ts';
 import { type AttentionSizes, attend, swapMiddle } from './attention-core.ts';
 import { addDims, dimAt } from './dims.ts';
+import { lowerMicrosoftAttention } from './ms-attention-lower.ts';
 import { biasHook, paddingMask } from './ms-attention-mask.ts';
 import { columnsOf, type HeadMajor, joinPast, multiply, type Past } from './ms-attention-state.ts';
 import { decoderMaskedAttention } from './ms-decoder-attention.ts';
@@ -185,6 +186,7 @@ export const msAttentionOps: readonly OpDefinition[] = [
     },
     infer: (ctx) => inferProjected(ctx, dimAt(ctx.shape(1), 1), 4),
     reference,
+    lower: lowerMicrosoftAttention,
   }),
   multiHeadAttention,
   decoderMaskedAttention,

@@ -12,6 +12,7 @@ import {
 import type { LowerContext } from './lower.ts';
 import { binaryStep, denseOver } from './lower-elementwise.ts';
 import { moveStep } from './lower-movement.ts';
+import { paddingMaskOf, paddingReason } from './ms-mask-lower.ts';
 
 /** Numbers of the inputs. */
 const BIAS = 3;
@@ -83,7 +84,6 @@ function reasonFor(ctx: LowerContext): string | undefined {
   if (ctx.wants(3)) return 'the scores are an output';
   if (ctx.has(8) || ctx.has(9)) return 'a shared state buffer';
   if (ctx.has(PAST_KEY) !== ctx.has(PAST_VALUE)) return 'half a past state';
-  if (ctx.has(MASK) && ctx.dtype(MASK) !== 'int32') return `a mask of ${ctx.dtype(MASK)}`;
   return ctx.has(MASK) && ctx.has(ATTENTION_BIAS) ? 'a mask beside an attention bias' : undefined;
 }
 
@@ -107,16 +107,6 @@ function withBias(ctx: LowerContext, part: Part, from: number): Placed {
   return placed(y, part.sizes, true);
 }
 
-/** The mask and what it adds where it hides; undefined where its form has no kernel. */
-function maskOf(ctx: LowerContext, sizes: Parameters<typeof placedMask>[1]): Placed | undefined {
-  if (ctx.has(ATTENTION_BIAS)) return placedMask(ctx.input(ATTENTION_BIAS), sizes);
-  const { batch, queries, keys } = sizes;
-  const operand = ctx.input(MASK);
-  const text = operand.dims.join();
-  if (text === [batch, queries, keys].join()) return { operand, at: [queries * keys, 0, keys, 1, 0] };
-  return text === [batch, keys].join() ? { operand, at: [keys, 0, 0, 1, 0] } : undefined;
-}
-
 export function lowerMultiHead(ctx: LowerContext): string | undefined {
   const reason = reasonFor(ctx);
   if (reason) return reason;
@@ -134,9 +124,11 @@ export function lowerMultiHead(ctx: LowerContext): string | undefined {
   const past = ctx.has(PAST_KEY) ? ctx.dims(PAST_KEY)[2] : 0;
   const keys = past + k.sizes[2];
   const sizes = { batch, heads, kvHeads: heads, queries, keys, headSize, valueSize };
-  const masked = ctx.has(MASK) || ctx.has(ATTENTION_BIAS);
-  const mask = masked ? maskOf(ctx, sizes) : undefined;
-  if (masked && !mask) return 'a mask of another form';
+  const padding = paddingReason(ctx, MASK, sizes);
+  if (padding) return padding;
+  const bias = ctx.has(ATTENTION_BIAS) ? placedMask(ctx.input(ATTENTION_BIAS), sizes) : undefined;
+  if (ctx.has(ATTENTION_BIAS) && !bias) return 'an attention bias of another form';
+  const mask = ctx.has(MASK) ? paddingMaskOf(ctx, MASK, sizes) : bias;
   attentionStep(ctx, {
     sizes,
     q: withBias(ctx, q, 0),

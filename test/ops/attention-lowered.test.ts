@@ -70,6 +70,9 @@ group('MultiHeadAttention', [
       ints([1, 1, 1, 1, 1, 0, 0, 1, 1, 1, 0, 0, 0, 0], [2, 7]),
     ],
   }),
+  ...[ints([3, 7], [2]), ints([3, 7, 1, 5], [4]), ints([6, 4, 0, 4, 9, 0, 0, 0], [8])].map((mask) =>
+    multi({ inputs: [x([2, 5, 8]), x([2, 7, 8], 2), x([2, 7, 6], 3), null, mask] }),
+  ),
   multi({ inputs: [x([2, 5, 2, 3, 4]), null, null, x([24], 4)], attributes: { unidirectional: 1 } }),
   multi({ inputs: [x([2, 5, 24])] }),
   multi({ inputs: [x([2, 5, 8]), x([2, 3, 2, 2, 4], 2), null, x([24], 4)] }),
@@ -88,4 +91,25 @@ group('MultiHeadAttention', [
     attributes: { unidirectional: 1 },
     outputs: 3,
   }),
+]);
+
+const projected = (rest: Partial<LoweredCase> & { inputs: LoweredCase['inputs'] }): LoweredCase => ({
+  ...{ op: 'Attention', domain: 'com.microsoft', version: 1, constant: [1, 2], ...rest },
+  attributes: { num_heads: 2, ...rest.attributes },
+});
+const weights = [x([6, 24], 2), x([24], 3)];
+
+group('com.microsoft Attention', [
+  projected({ inputs: [x([2, 5, 6]), ...weights] }),
+  projected({ inputs: [x([2, 5, 6]), weights[0], null, ints([2, 5], [2])], attributes: { unidirectional: 1 } }),
+  projected({ inputs: [x([2, 5, 6]), ...weights, ints([4, 5, 1, 0], [4])], outputs: 2 }),
+  projected({
+    inputs: [x([2, 3, 6]), ...weights, ints([1, 1, 0, 0, 1, 1, 1, 1], [2, 4]), x([2, 2, 2, 1, 4], 5)],
+    outputs: 2,
+  }),
+  projected({
+    inputs: [x([1, 5, 6]), x([6, 20], 2), x([20], 3), null, null, x([1, 2, 5, 5], 4)],
+    attributes: { qkv_hidden_sizes: { type: 'ints', value: [8, 8, 4] }, unidirectional: 1 },
+  }),
+  projected({ inputs: [x([2, 5, 6], 1, 'float16'), x([6, 24], 2, 'float16'), x([24], 3, 'float16')] }),
 ]);
