@@ -17,10 +17,23 @@ import {
   sparesRows,
 } from './op.ts';
 
+/**
+ * Which tensors take part in a join. Those without elements are left out where they would not fit: a cache that is still
+ * empty may have a batch of 0.
+ */
+function joining(shapes: readonly Shape[], axis: number): boolean[] {
+  const first = shapes.find((shape) => !shape.includes(0));
+  const fits = (shape: Shape): boolean =>
+    !first || shape.every((dim, i) => i === axis || typeof dim !== 'number' || dim === first[i]);
+  return shapes.map((shape) => !shape.includes(0) || shape.length !== first?.length || fits(shape));
+}
+
 /** Shape of tensors joined along `axis`; throws where another axis differs. */
 export function concatShape(ctx: NodeReader, shapes: readonly Shape[], axis: number): Dim[] {
-  const out = [...shapes[0]];
-  for (const shape of shapes.slice(1)) {
+  const taken = joining(shapes, axis);
+  const [head, ...rest] = shapes.filter((_, i) => taken[i]);
+  const out = [...head];
+  for (const shape of rest) {
     if (shape.length !== out.length) {
       throw ctx.error(`cannot join ${shapeText(shapes[0])} and ${shapeText(shape)} along axis ${axis}`);
     }
@@ -38,16 +51,15 @@ export function concatShape(ctx: NodeReader, shapes: readonly Shape[], axis: num
 
 /** Joins tensors of one type along a non-negative `axis`. */
 export function concatenate(ctx: NodeReader, parts: readonly HostTensor[], axis: number): HostTensor {
-  const dims = concatShape(
-    ctx,
-    parts.map((t) => t.dims),
-    axis,
-  ) as number[];
+  const shapes = parts.map((t) => t.dims);
+  const dims = concatShape(ctx, shapes, axis) as number[];
+  const taken = joining(shapes, axis);
   const outer = sizeBetween(dims, 0, axis);
   const stride = sizeBetween(dims, axis, dims.length);
   const out = new Assembly(parts[0].dtype, dims);
   let at = 0;
-  for (const part of parts) {
+  for (const [k, part] of parts.entries()) {
+    if (!taken[k]) continue;
     if (part.dtype !== parts[0].dtype) throw ctx.error(`cannot join ${parts[0].dtype} and ${part.dtype}`);
     const from = unpacked(part);
     const run = sizeBetween(part.dims, axis, dims.length);
@@ -118,8 +130,10 @@ function lowerConcat(ctx: LowerContext): string | undefined {
   const axis = concatAxis(ctx, dims.length);
   const strides = stridesOf(dims);
   let at = 0;
-  const moves = Array.from({ length: ctx.inputCount }, (_, i): StridedMove => {
-    const part = ctx.dims(i);
+  const parts = Array.from({ length: ctx.inputCount }, (_, i) => ctx.dims(i));
+  const taken = joining(parts, axis);
+  const moves = parts.map((part, i): StridedMove => {
+    if (!taken[i]) return { dims: part, x: stridesOf(part), y: strides, yOffset: 0 };
     at += part[axis];
     return { dims: part, x: stridesOf(part), y: strides, yOffset: (at - part[axis]) * strides[axis] };
   });

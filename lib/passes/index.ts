@@ -20,6 +20,7 @@ import { sinkTranspose } from './sink-transpose.ts';
 import { unpackEinsum } from './unpack-einsum.ts';
 import { unpackProduct } from './unpack-product.ts';
 import { unpackQuantized } from './unpack-quantized.ts';
+import { widenHalf } from './widen-half.ts';
 
 /** A pass that pays only where the operator it makes has a kernel. */
 function ifLowered(pass: Pass, domain: string, op: string): Pass {
@@ -30,6 +31,8 @@ const pipeline: readonly Pass[] = [
   foldUnquantized,
   cleanup,
   deadCode,
+  widenHalf,
+  cleanup,
   unpackProduct,
   unpackQuantized,
   unpackEinsum,

@@ -116,6 +116,7 @@ describe('movement', () => {
       },
       { op: 'Slice', inputs: [x([7, 9]), ints([2]), ints([6])] },
       { op: 'Concat', inputs: [x([2, 3]), x([2, 0]), x([2, 4])], attributes: { axis: 1 } },
+      { op: 'Concat', inputs: [x([0, 3, 0]), x([2, 3, 4])], attributes: { axis: 2 } },
       { op: 'Split', inputs: [x([2, 7]), ints([3, 4])], constant: [1], attributes: { axis: 1 }, outputs: 2 },
       { op: 'Expand', inputs: [x([3, 1]), ints([2, 1, 4])], constant: [1] },
       { op: 'Tile', inputs: [x([2, 3]), ints([2, 3])], constant: [1] },

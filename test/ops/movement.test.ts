@@ -79,6 +79,15 @@ test('Concat and Tile', () => {
   const [a, b] = [t('string', ['a', 'b'], [2, 1]), t('string', ['c', 'd', 'e', 'f'], [2, 2])];
   expect(first('Concat', 13, [a, b], { axis: -1 }).data).toEqual(['a', 'c', 'd', 'b', 'e', 'f']);
   expect(() => first('Concat', 13, [a, b], { axis: 0 })).toThrow(/cannot join/);
+  const empty = t('float32', [], [0, 3, 0]);
+  const full = t('float32', range(6), [1, 3, 2]);
+  for (const parts of [
+    [empty, full],
+    [full, empty],
+  ]) {
+    expect(shown(first('Concat', 13, parts, { axis: 2 }))).toEqual({ dims: [1, 3, 2], values: range(6) });
+  }
+  expect(first('Concat', 13, [empty, t('float32', [], [0, 3, 4])], { axis: 2 }).dims).toEqual([0, 3, 4]);
   expect(entriesOf(first('Tile', 13, [t('int2', [-2, 1], [1, 2]), i64(2, 2)]))).toEqual([-2, 1, -2, 1, -2, 1, -2, 1]);
   expect(() => first('Tile', 13, [a, i64(2)])).toThrow(/repeats/);
 });
