@@ -20,6 +20,9 @@ constexpr int kPanel = 2 * kLanes;
 constexpr int64_t kKeyBlock = 256;
 /// Up to this many queries go row by row.
 constexpr int64_t kFewQueries = 3;
+/// Query heads that go over the keys they share together, and how many units there should be all the same.
+constexpr int64_t kGroup = kRegisters / 8;
+constexpr int64_t kEnoughUnits = 8;
 
 enum { kQ, kK, kV, kMask, kLast, kSinks, kY };
 enum {
@@ -58,6 +61,18 @@ struct Problem {
   FILIGREE_INLINE_MEMBER bool byRows() const { return queries <= kFewQueries && k.column == 1 && v.column == 1; }
   FILIGREE_INLINE_MEMBER int64_t queryBlock() const { return byRows() ? 1 : kPanel; }
   FILIGREE_INLINE_MEMBER int64_t queryBlocks() const { return (queries + queryBlock() - 1) / queryBlock(); }
+  /// Query heads of a unit, which share their keys.
+  FILIGREE_INLINE_MEMBER int64_t headBlock() const {
+    int64_t block = byRows() ? kGroup : 1;
+    while (block > 1 && (block > heads / kv_heads || batch * (heads / block) * queries < kEnoughUnits)) block /= 2;
+    return block;
+  }
+  /// Elements of a row of values in whole vectors.
+  FILIGREE_INLINE_MEMBER int64_t valueLine() const { return (value_size + kLanes - 1) / kLanes * kLanes; }
+  FILIGREE_INLINE_MEMBER int64_t headBlocks() const {
+    const int64_t block = headBlock();
+    return heads ? (heads / kv_heads + block - 1) / block : 0;
+  }
   /// Keys that query i may see at all.
   FILIGREE_INLINE_MEMBER int64_t visible(int64_t i) const {
     if (!causal) return keys;
@@ -106,7 +121,7 @@ bool holdsPlace(const Step& step, int operand, const Place& place, const int64_t
 }
 
 int64_t scratchFloats(const Problem& p) {
-  if (p.byRows()) return p.head_size + p.keys + 2 * kLanes;
+  if (p.byRows()) return p.heads ? (p.head_size + p.keys + p.valueLine()) * p.headBlock() : 0;
   return (p.head_size + p.value_size + kKeyBlock) * kPanel;
 }
 
@@ -145,7 +160,7 @@ const char* checkAttention(const Step& step, Work* work) {
       !holdsPlace(step, kMask, p.mask, {p.batch, p.heads, p.queries, p.keys}, mask_bytes)) {
     return "the mask is smaller than its sizes say";
   }
-  work->units = product(product(p.batch, p.heads), p.queryBlocks());
+  work->units = product(product(p.batch, product(p.kv_heads, p.headBlocks())), p.queryBlocks());
   if (work->units < 0) return "sizes are out of range";
   const double pairs = static_cast<double>(p.batch) * static_cast<double>(p.heads) * static_cast<double>(p.queries) *
                        static_cast<double>(p.keys) * (p.causal ? 0.6 : 1.0);
@@ -332,18 +347,52 @@ void runPanel(const Problem& p, const Head& head, const float* q, float* y, floa
   }
 }
 
-FILIGREE_INLINE float dot(const float* a, const float* b, int64_t n) {
-  F32 sum0 = zero(), sum1 = zero();
-  int64_t i = 0;
-  for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
-    sum0 = fma(load(a + i), load(b + i), sum0);
-    sum1 = fma(load(a + i + kLanes), load(b + i + kLanes), sum1);
+/// The sums of four vectors, one after the other.
+FILIGREE_INLINE void reduceAdd4(const F32 (&x)[4], float* sums) {
+#if defined(FILIGREE_AVX512) || defined(FILIGREE_AVX2)
+  __m256 half[4];
+  for (int i = 0; i < 4; i++) {
+#if defined(FILIGREE_AVX512)
+    half[i] = _mm256_add_ps(_mm512_castps512_ps256(x[i]),
+                            _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(x[i]), 1)));
+#else
+    half[i] = x[i];
+#endif
   }
-  for (; i < n; i += kLanes) {
-    const int rest = static_cast<int>(n - i < kLanes ? n - i : kLanes);
-    sum0 = fma(loadN(a + i, rest), loadN(b + i, rest), sum0);
+  const __m256 all = _mm256_hadd_ps(_mm256_hadd_ps(half[0], half[1]), _mm256_hadd_ps(half[2], half[3]));
+  _mm_storeu_ps(sums, _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps(all, 1)));
+#else
+  for (int i = 0; i < 4; i++) sums[i] = reduceAdd(x[i]);
+#endif
+}
+
+/// Scores of G queries, which lie one after the other like their scores, with `count` keys.
+template <int G>
+void scoreRows(const Problem& p, const float* queries, const float* k, int64_t count, float* scores) {
+  for (int64_t j = 0; j < count; j += 4) {
+    // The last keys are repeated where there are less than four.
+    const float* keys[4];
+    for (int64_t i = 0; i < 4; i++) keys[i] = k + (j + i < count ? j + i : count - 1) * p.k.row;
+    F32 acc[G][4];
+    for (int g = 0; g < G; g++) {
+      for (int i = 0; i < 4; i++) acc[g][i] = zero();
+    }
+    for (int64_t d = 0; d < p.head_size; d += kLanes) {
+      const int lanes = static_cast<int>(p.head_size - d < kLanes ? p.head_size - d : kLanes);
+      F32 key[4];
+      for (int i = 0; i < 4; i++) key[i] = lanes == kLanes ? load(keys[i] + d) : loadN(keys[i] + d, lanes);
+      for (int g = 0; g < G; g++) {
+        const float* from = queries + g * p.head_size + d;
+        const F32 query = lanes == kLanes ? load(from) : loadN(from, lanes);
+        for (int i = 0; i < 4; i++) acc[g][i] = fma(query, key[i], acc[g][i]);
+      }
+    }
+    for (int g = 0; g < G; g++) {
+      float sums[4];
+      reduceAdd4(acc[g], sums);
+      for (int64_t i = 0; i < 4 && j + i < count; i++) scores[g * count + j + i] = sums[i];
+    }
   }
-  return reduceAdd(sum0 + sum1);
 }
 
 /// Scores of one query to weights; their sum.
@@ -373,32 +422,85 @@ float weighRow(const Problem& p, const Head& head, float* scores, int64_t count)
   return reduceAdd(sum) + sinkTerm(head, set1(best))[0];
 }
 
-void runRow(const Problem& p, Head head, const float* q, float* y, float* scratch) {
-  float* query = scratch;
-  float* scores = scratch + p.head_size;
-  for (int64_t d = 0; d < p.head_size; d++) query[d] = q[d * p.q.column] * p.scale;
-  const int64_t start = p.start(head.first), end = p.visible(head.first), count = end > start ? end - start : 0;
-  head.k += start * p.k.row, head.v += start * p.v.row, head.mask_at += start * p.mask.column;
-  for (int64_t j = 0; j < count; j++) scores[j] = dot(query, head.k + j * p.k.row, p.head_size);
-  const F32 sum = set1(weighRow(p, head, scores, count));
+/// Adds the weighted first `columns` elements of the values' rows, at most V vectors, to G lines of sums.
+template <int G, int V>
+FILIGREE_INLINE void sumValues(const Problem& p, const float* weights, int64_t stride, const float* v, int64_t count,
+                               int64_t columns, float* sums) {
+  const int64_t line = p.valueLine();
+  F32 acc[G][V];
+  int lanes[V];
+  for (int i = 0; i < V; i++) {
+    const int64_t rest = columns - i * kLanes;
+    lanes[i] = static_cast<int>(rest < 0 ? 0 : rest < kLanes ? rest : kLanes);
+    for (int g = 0; g < G; g++) acc[g][i] = lanes[i] ? load(sums + g * line + i * kLanes) : zero();
+  }
+  const bool whole = columns >= V * kLanes;
+  for (int64_t j = 0; j < count; j++, v += p.v.row) {
+    F32 value[V];
+    for (int i = 0; i < V; i++) {
+      value[i] = whole ? load(v + i * kLanes) : loadN(lanes[i] ? v + i * kLanes : v, lanes[i]);
+    }
+    for (int g = 0; g < G; g++) {
+      const F32 weight = set1(weights[g * stride + j]);
+      for (int i = 0; i < V; i++) acc[g][i] = fma(weight, value[i], acc[g][i]);
+    }
+  }
+  for (int g = 0; g < G; g++) {
+    for (int i = 0; i < V && lanes[i]; i++) store(sums + g * line + i * kLanes, acc[g][i]);
+  }
+}
+
+/// Weighted sums of the values' rows, in blocks of keys whose values stay in the first cache, to G lines.
+template <int G>
+void sumRows(const Problem& p, const float* weights, const float* v, int64_t count, float* sums) {
   constexpr int V = 4;
-  for (int64_t d = 0; d < p.value_size; d += V * kLanes) {
-    F32 acc[V];
-    int lanes[V];
-    for (int v = 0; v < V; v++) {
-      const int64_t rest = p.value_size - d - v * kLanes;
-      lanes[v] = static_cast<int>(rest < 0 ? 0 : rest < kLanes ? rest : kLanes);
-      acc[v] = zero();
+  constexpr int64_t kBlockElements = 4096;
+  const int64_t block = p.value_size < kBlockElements / 8 ? kBlockElements / (p.value_size + 1) + 1 : 8;
+  for (int64_t i = 0; i < G * p.valueLine(); i += kLanes) store(sums + i, zero());
+  for (int64_t j = 0; j < count; j += block) {
+    const int64_t keys = count - j < block ? count - j : block;
+    for (int64_t d = 0; d < p.value_size; d += V * kLanes) {
+      sumValues<G, V>(p, weights + j, count, v + j * p.v.row + d, keys, p.value_size - d, sums + d);
     }
-    for (int64_t j = 0; j < count; j++) {
-      const F32 w = set1(scores[j]);
-      const float* value = head.v + j * p.v.row + d;
-      for (int v = 0; v < V && lanes[v]; v++) acc[v] = fma(w, loadN(value + v * kLanes, lanes[v]), acc[v]);
+  }
+}
+
+/// One query of G heads that share their keys; `heads`, `q` and `y` are the first of them.
+template <int G>
+void runRows(const Problem& p, Head (&heads)[kGroup], const float* q, float* y, float* scratch) {
+  float* queries = scratch;
+  float* scores = scratch + G * p.head_size;
+  for (int g = 0; g < G; g++) {
+    for (int64_t d = 0; d < p.head_size; d++) {
+      queries[g * p.head_size + d] = q[g * p.q.head + d * p.q.column] * p.scale;
     }
-    for (int v = 0; v < V; v++) {
-      const F32 result = finish(p, sum, acc[v]);
-      for (int i = 0; i < lanes[v]; i++) y[(d + v * kLanes + i) * p.y.column] = result[i];
+  }
+  const int64_t start = p.start(heads[0].first), end = p.visible(heads[0].first);
+  const int64_t count = end > start ? end - start : 0;
+  scoreRows<G>(p, queries, heads[0].k + start * p.k.row, count, scores);
+  F32 totals[G];
+  for (int g = 0; g < G; g++) {
+    heads[g].mask_at += start * p.mask.column;
+    totals[g] = set1(weighRow(p, heads[g], scores + g * count, count));
+  }
+  float* sums = scores + G * count;
+  sumRows<G>(p, scores, heads[0].v + start * p.v.row, count, sums);
+  for (int g = 0; g < G; g++) {
+    const float* line = sums + g * p.valueLine();
+    for (int64_t d = 0; d < p.value_size; d += kLanes) {
+      const F32 result = finish(p, totals[g], load(line + d));
+      float* to = y + g * p.y.head + d * p.y.column;
+      for (int64_t l = 0; l < kLanes && d + l < p.value_size; l++) to[l * p.y.column] = result[l];
     }
+  }
+}
+
+template <int G>
+FILIGREE_INLINE void runSome(int64_t count, const Problem& p, Head (&heads)[kGroup], const float* q, float* y,
+                             float* scratch) {
+  if constexpr (G > 0) {
+    if (count == G) return runRows<G>(p, heads, q, y, scratch);
+    runSome<G - 1>(count, p, heads, q, y, scratch);
   }
 }
 
@@ -412,31 +514,44 @@ bool narrow(const Step& step, int64_t b, int64_t keys, Problem* p) {
   return true;
 }
 
+Head headOf(const Step& step, const Problem& p, int64_t b, int64_t h, int64_t first) {
+  const int64_t kv = h / (p.heads / p.kv_heads), rest = p.queries - first;
+  Head head;
+  head.k = input<float>(step, kK) + p.k.offset + b * p.k.batch + kv * p.k.head;
+  head.v = input<float>(step, kV) + p.v.offset + b * p.v.batch + kv * p.v.head;
+  head.sink = step.operands[kSinks].bytes ? input<float>(step, kSinks) + h : nullptr;
+  head.mask = step.operands[kMask].bytes ? input<uint8_t>(step, kMask) : nullptr;
+  head.mask_at = p.mask.offset + b * p.mask.batch + h * p.mask.head + first * p.mask.row;
+  head.first = first;
+  head.width = rest < p.queryBlock() ? rest : p.queryBlock();
+  return head;
+}
+
 void runAttention(const Step& step, Range* range) {
   Problem p = readProblem(step);
-  const int64_t keys = p.keys;
+  const int64_t keys = p.keys, group = p.heads ? p.heads / p.kv_heads : 0;
   const int64_t blocks = p.queryBlocks(), width = p.queryBlock();
+  const int64_t head_blocks = p.headBlocks(), head_width = p.heads ? p.headBlock() : 0;
   float* scratch = reinterpret_cast<float*>(range->scratch);
   for (int64_t unit = range->begin; unit < range->end; unit++) {
-    const int64_t block = unit % blocks, h = unit / blocks % p.heads, b = unit / blocks / p.heads;
-    const int64_t kv = h / (p.heads / p.kv_heads), first = block * width;
+    const int64_t first = unit % blocks * width, outer = unit / blocks;
+    const int64_t within = outer % head_blocks * head_width, kv = outer / head_blocks % p.kv_heads;
+    const int64_t b = outer / head_blocks / p.kv_heads, h = kv * group + within;
     if (!narrow(step, b, keys, &p)) {
       range->error = "a batch entry's last key is outside the keys";
       return;
     }
     const float* q = input<float>(step, kQ) + p.q.offset + b * p.q.batch + h * p.q.head + first * p.q.row;
     float* y = output<float>(step, kY) + p.y.offset + b * p.y.batch + h * p.y.head + first * p.y.row;
-    Head head;
-    head.k = input<float>(step, kK) + p.k.offset + b * p.k.batch + kv * p.k.head;
-    head.v = input<float>(step, kV) + p.v.offset + b * p.v.batch + kv * p.v.head;
-    head.sink = step.operands[kSinks].bytes ? input<float>(step, kSinks) + h : nullptr;
-    head.mask = step.operands[kMask].bytes ? input<uint8_t>(step, kMask) : nullptr;
-    head.mask_at = p.mask.offset + b * p.mask.batch + h * p.mask.head + first * p.mask.row;
-    head.first = first;
-    head.width = p.queries - first < width ? p.queries - first : width;
     if (p.byRows()) {
-      runRow(p, head, q, y, scratch);
-    } else if (head.width > kLanes) {
+      const int64_t count = group - within < head_width ? group - within : head_width;
+      Head heads[kGroup];
+      for (int64_t g = 0; g < count; g++) heads[g] = headOf(step, p, b, h + g, first);
+      runSome<kGroup>(count, p, heads, q, y, scratch);
+      continue;
+    }
+    const Head head = headOf(step, p, b, h, first);
+    if (head.width > kLanes) {
       runPanel<2>(p, head, q, y, scratch);
     } else {
       runPanel<1>(p, head, q, y, scratch);
@@ -452,8 +567,8 @@ void runAttention(const Step& step, Range* range) {
 // where it repeats) is added: 0 float, 1 bytes, 2 int32 that add `hidden` where not positive. Where causal, query i
 // sees the keys up to i + causal_offset, where `window` the last `window` of them alone. `last` [batch] int32 is the
 // number of each batch entry's last key; where trailing its last query then sees that key. `sinks` [heads] join the
-// softmax's denominators. Rows without a softmax become, by undefined_rows: 0 NaN, 1 zeros, 2 zeros
-// where all keys are hidden by -inf and NaN where a score is NaN.
+// softmax's denominators. Rows without a softmax become, by undefined_rows: 0 NaN, 1 zeros, 2 zeros where all keys
+// are hidden by -inf and NaN where a score is NaN.
 FILIGREE_KERNEL(attentionF32) = {
     "attention.f32",
     "r:q r:k r:v r:mask? r:last? r:sinks? w:y",

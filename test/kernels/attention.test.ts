@@ -24,7 +24,7 @@ interface Case {
   readonly lengths?: readonly number[];
   /** The last query sees an entry's last key. */
   readonly trailing?: boolean;
-  readonly sinks?: readonly number[];
+  readonly sinks?: ArrayLike<number>;
 }
 
 const bhsd = ['bhsd', 'bhsd', 'bhsd', 'bhsd'] as const;
@@ -40,6 +40,19 @@ const cases: Case[] = [
     { queries, keys: 40, headSize: 6, causal: 0, lengths: [7], undefinedRows: 2, sinks: [2], mask: 'k' },
   ]),
   { queries: 1, keys: 1, headSize: 1 },
+  ...[1, 3, 4, 5, 16, 33].flatMap((headSize): Case[] => [
+    { queries: 1, keys: 7, headSize, heads: 10, kvHeads: 2, batch: 2, mask: 'hk', valueSize: 70, sinks: random(10) },
+    {
+      queries: 2,
+      keys: 6,
+      headSize,
+      heads: 14,
+      kvHeads: 2,
+      causal: 3,
+      window: 2,
+      layouts: ['bshd', 'bshd', 'bshd', 'bshd'],
+    },
+  ]),
   { queries: 5, keys: 9, headSize: 4, heads: 2, batch: 3, lengths: [0, 9, 4], undefinedRows: 2, sinks: [0, 90] },
   { queries: 1, keys: 9, headSize: 4, heads: 2, batch: 3, lengths: [0, 9, 4], undefinedRows: 2, sinks: [0, 90] },
   { queries: 2, keys: 300, headSize: 70, valueSize: 65, mask: 'bk', batch: 2, kind: 'bool' },
