@@ -1,13 +1,13 @@
 /** Convolutions. */
 
-import { tensorType } from '../ir/graph.ts';
+import { tensorType, type ValueType } from '../ir/graph.ts';
 import { type Dim, type Shape, shapeText, sizeOf } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, toNumbers } from '../ir/tensor.ts';
 import { lowerConv } from './conv-lower.ts';
-import { doubles, expectKind, floatKinds } from './elements.ts';
+import { doubles, expectKind, expectKinds, floatKinds } from './elements.ts';
 import { type Activation, activate, activationOf, epilogueAttributes, NO_ACTIVATION } from './epilogue.ts';
 import type { LowerContext } from './lower.ts';
-import { defineOp, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
+import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 import {
   forEachTap,
   makeWindow,
@@ -70,6 +70,12 @@ export function convShape(
   const kernel = kernelOf(ctx, weight);
   if (!kernel) return [x[0], m, ...x.slice(2).map(() => null)];
   return [x[0], m, ...windowDims(ctx, readWindow(ctx, x.length - 2, kernel), x.slice(2))];
+}
+
+/** Type of a convolution of floats; writers mix their widths. */
+function inferConv(ctx: InferContext): ValueType {
+  expectKinds(ctx, [1, 2, 3], floatKinds);
+  return tensorType(expectKind(ctx, 0, floatKinds), convShape(ctx, ctx.shape(0), ctx.shape(1), ctx.shape(2)));
 }
 
 /** A convolution over concrete operands, ready to compute. */
@@ -213,9 +219,7 @@ export const convOps: readonly OpDefinition[] = [
     inputs: [2, 3],
     outputs: [1, 1],
     attributes: convAttributes,
-    infer: (ctx) => [
-      tensorType(expectKind(ctx, 0, floatKinds), convShape(ctx, ctx.shape(0), ctx.shape(1), ctx.shape(2))),
-    ],
+    infer: (ctx) => [inferConv(ctx)],
     reference: convReference,
     lower: (ctx) => lowerWith(ctx, NO_ACTIVATION),
     window: (ctx, dims) => mapWindow(convProblem(ctx, dims(0), dims(1)).window),
@@ -227,9 +231,7 @@ export const convOps: readonly OpDefinition[] = [
     inputs: [2, 4],
     outputs: [1, 1],
     attributes: { ...convAttributes, ...epilogueAttributes },
-    infer: (ctx) => [
-      tensorType(expectKind(ctx, 0, floatKinds), convShape(ctx, ctx.shape(0), ctx.shape(1), ctx.shape(2))),
-    ],
+    infer: (ctx) => [inferConv(ctx)],
     reference: fusedReference,
     lower: (ctx) => lowerWith(ctx, activationOf(ctx)),
     window: (ctx, dims) => mapWindow(convProblem(ctx, dims(0), dims(1)).window),

@@ -1,8 +1,9 @@
 /** The models that the fuzzer changes: built-in ones, and those of folders. */
 
-import { readdirSync, readFileSync, statSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { readPorts } from '../../lib/cli/cases.ts';
+import { FiligreeError } from '../../lib/errors.ts';
 import type { Port } from '../../lib/ir/model.ts';
 import type { HostValue } from '../../lib/ir/tensor.ts';
 import { builtinModels } from './models.ts';
@@ -40,14 +41,13 @@ export function gatherOrigins(paths: readonly string[]): Origin[] {
 /** Stored inputs beside a model, where there are some that fit the ports. */
 export function storedFeeds(origin: string, ports: readonly Port[]): (HostValue | undefined)[] {
   if (origin.startsWith('builtin:')) return [];
-  const beside = join(dirname(origin), 'test_data_set_0');
+  const folder = dirname(origin);
+  const beside = join(folder, 'test_data_set_0');
   try {
-    return readPorts(
-      basename(dirname(origin)) && statSync(beside, { throwIfNoEntry: false }) ? beside : dirname(origin),
-      'input',
-      ports,
-    );
-  } catch {
-    return [];
+    return readPorts(existsSync(beside) ? beside : folder, 'input', ports);
+  } catch (error) {
+    // Changed ports may want other types than the files have.
+    if (error instanceof FiligreeError) return [];
+    throw error;
   }
 }

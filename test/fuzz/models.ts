@@ -15,24 +15,14 @@ import {
   port,
   rawTensor,
 } from '../models/onnx-writer.ts';
+import { kernelModels } from './kernel-models.ts';
+import { op, sparse, wave } from './model-parts.ts';
 
 const { int, float, ints, string } = attribute;
 type Ports = Readonly<Record<string, readonly [DType, readonly (number | string | null)[]]>>;
 
 const portsOf = (ports: Ports): Bytes[] =>
   Object.entries(ports).map(([name, [dtype, shape]]) => port(name, dtype, shape));
-const wave = (count: number, step = 0.37): number[] =>
-  Array.from({ length: count }, (_, i) => Math.round(Math.sin(i * step) * 1000) / 1000);
-/** Four of five are zero. */
-const sparse = (count: number): number[] => wave(count).map((value, i) => (i % 5 ? 0 : value));
-const op = (name: string, inputs: string, outputs: string, ...attributes: Bytes[]): Bytes =>
-  node(
-    name,
-    inputs.split(' ').map((each) => (each === '-' ? '' : each)),
-    outputs.split(' '),
-    { attributes },
-  );
-
 function build(nodes: Bytes[], inputs: Ports, outputs: Ports, initializers: Bytes[] = [], functions?: Bytes[]): Bytes {
   return model({
     nodes,
@@ -325,4 +315,5 @@ export const builtinModels: Readonly<Record<string, Bytes>> = {
   control: control(),
   functions: functions(),
   storages: storages(),
+  ...kernelModels,
 };

@@ -279,7 +279,7 @@ function anatomyOf(bytes: Uint8Array): { root: Message; anatomy: Anatomy } | und
 
 /** A changed model. Parts of `donor`, another model, may come in. Models that cannot be parsed get noise alone. */
 export function mutate(random: Random, source: Uint8Array, donor: Uint8Array): Mutant {
-  if (random.chance(0.08)) return noise(random, source);
+  if (!random.tame && random.chance(0.08)) return noise(random, source);
   const model = anatomyOf(source);
   if (!model) return noise(random, source);
   const other = anatomyOf(donor)?.anatomy ?? model.anatomy;
@@ -290,7 +290,7 @@ export function mutate(random: Random, source: Uint8Array, donor: Uint8Array): M
     if (what) done.push(what);
   }
   const bytes = write(model.root);
-  if (!random.chance(0.03)) return { bytes, changes: done };
+  if (random.tame || !random.chance(0.03)) return { bytes, changes: done };
   const noisy = noise(random, bytes);
   return { bytes: noisy.bytes, changes: [...done, ...noisy.changes] };
 }

@@ -173,6 +173,12 @@ test('block-quantized weights of other sizes than announced', async () => {
   await expect(runOn([1, 16], parts)).rejects.toThrow(/B has shape/);
 });
 
+test('a convolution with weights of another type', async () => {
+  const weight = rawTensor('w', 'bool', [1, 1, 1], Uint8Array.of(1));
+  const parts: Parts = { nodes: [node('Conv', ['x', 'w'], ['y'])], initializers: [weight] };
+  await expect(runOn([1, 1, 4], parts)).rejects.toThrow(/bool, expected float/);
+});
+
 test('an average with negative padding behind', async () => {
   const attributes = [ints('kernel_shape', [2, 2]), ints('pads', [0, 0, 0, -1]), int('count_include_pad', 1)];
   const { y } = await runOn([1, 1, 2, 3], { nodes: [node('AveragePool', ['x'], ['y'], { attributes })] });
