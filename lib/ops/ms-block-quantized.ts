@@ -4,7 +4,7 @@ import { tensorType, type ValueType } from '../ir/graph.ts';
 import { type Dim, type Shape, shapeText, sizeOf } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, type HostValue, toIntegers, toNumbers } from '../ir/tensor.ts';
 import { multiplyDims } from './dims.ts';
-import { lowerGatherBlocks, lowerNBits } from './ms-nbits-lower.ts';
+import { lowerBnb4, lowerGatherBlocks, lowerNBits } from './ms-nbits-lower.ts';
 import {
   defineOp,
   type InferContext,
@@ -282,6 +282,7 @@ export const msBlockQuantizedOps: readonly OpDefinition[] = [
     attributes: { block_size: 'int', K: 'int', N: 'int', quant_type: 'int', training_mode: 'int', transB: 'int' },
     infer: inferRows,
     reference: bnb4Reference,
+    lower: lowerBnb4,
   }),
   defineOp({
     name: 'GatherBlockQuantized',

@@ -52,22 +52,57 @@ function zeroPoints(ctx: LowerContext): Operand | null {
 export function lowerNBits(ctx: LowerContext, q: NativeNBits, rounded: boolean): string | undefined {
   const reason = reasonFor(ctx, q);
   if (reason) return reason;
-  const rows = sizeOf(ctx.dims(0)) / q.k;
-  const kind = rounded ? 's8' : 'f32';
   const sizes = { columns: q.n, depth: q.k, bits: q.bits, block: q.block, zeros: zerosKind(ctx) };
-  const weights = ctx.packed(`pack.matmul.nbits.${kind}`, [ctx.input(1), ctx.input(2), zeroPoints(ctx)], {
-    ...sizes,
-    scale_type: dtypeInfo(ctx.dtype(2)).onnx,
-  });
-  let x = floatInput(ctx, 0);
-  if (rounded) {
-    // Every block has its scale and the sum of its levels before them.
-    const levels = ctx.scratch('int8', [rows, q.blocks, q.block + 8]);
-    ctx.step('quantize.blocks.s8', [x, levels], { rows, depth: q.k, block: q.block });
-    x = levels;
-  }
-  const bias = optionalFloatInput(ctx, 5);
-  intoFloatOutput(ctx, 0, (y) => ctx.step(`matmul.nbits.${kind}`, [x, weights, bias, y], { rows, ...sizes }));
+  const sources = [ctx.input(1), ctx.input(2), zeroPoints(ctx)];
+  if (rounded) emitRounded(ctx, sources, sizes, optionalFloatInput(ctx, 5));
+  else emitFloat(ctx, sources, { ...sizes, table: 0 }, optionalFloatInput(ctx, 5));
+  return undefined;
+}
+
+type Sizes = Readonly<Record<'columns' | 'depth' | 'bits' | 'block' | 'zeros', number>>;
+type Sources = readonly (Operand | null)[];
+
+const rowsOf = (ctx: LowerContext, { depth }: Sizes): number => sizeOf(ctx.dims(0)) / depth;
+
+function emitFloat(
+  ctx: LowerContext,
+  sources: Sources,
+  sizes: Sizes & { readonly table: number },
+  bias: Operand | null,
+): void {
+  const { table, ...form } = sizes;
+  const scale_type = dtypeInfo(ctx.dtype(2)).onnx;
+  const weights = ctx.packed('pack.matmul.nbits.f32', sources, { ...form, scale_type, table });
+  const x = floatInput(ctx, 0);
+  const params = { rows: rowsOf(ctx, sizes), ...sizes };
+  intoFloatOutput(ctx, 0, (y) => ctx.step('matmul.nbits.f32', [x, weights, bias, y], params));
+}
+
+function emitRounded(ctx: LowerContext, sources: Sources, sizes: Sizes, bias: Operand | null): void {
+  const { depth, block } = sizes;
+  const rows = rowsOf(ctx, sizes);
+  const scale_type = dtypeInfo(ctx.dtype(2)).onnx;
+  const weights = ctx.packed('pack.matmul.nbits.s8', sources, { ...sizes, scale_type });
+  // Every block has its scale and the sum of its levels before them.
+  const levels = ctx.scratch('int8', [rows, Math.ceil(depth / block), block + 8]);
+  ctx.step('quantize.blocks.s8', [floatInput(ctx, 0), levels], { rows, depth, block });
+  const params = { rows, ...sizes };
+  intoFloatOutput(ctx, 0, (y) => ctx.step('matmul.nbits.s8', [levels, weights, bias, y], params));
+}
+
+/** Emits MatMulBnb4. */
+export function lowerBnb4(ctx: LowerContext): string | undefined {
+  const [n, k, block, type] = [ctx.int('N'), ctx.int('K'), ctx.int('block_size'), ctx.int('quant_type')];
+  const odd = [0, 2].find((i) => !servedByFloat32(ctx.dtype(i)));
+  if (odd !== undefined) return `no kernel for ${ctx.dtype(odd)}`;
+  if (!ctx.constant(1) || !ctx.constant(2)) return 'the weights are computed at run time';
+  if (ctx.int('transB', 1) === 0) return 'weights that are not transposed';
+  if (!(block >= 16 && Number.isInteger(Math.log2(block)) && k % block === 0))
+    return 'blocks that are no parts of rows';
+  const counts = sizeOf(ctx.dims(1)) === (n * k) / 2 && sizeOf(ctx.dims(2)) === (n * k) / block;
+  if (!counts || ctx.dims(0).at(-1) !== k || (type !== 0 && type !== 1)) return 'operands that do not fit';
+  const sizes = { columns: n, depth: k, bits: 4, block, zeros: CENTRED, table: type + 1 };
+  emitFloat(ctx, [ctx.input(1), ctx.input(2), null], sizes, null);
   return undefined;
 }
 

@@ -15,12 +15,29 @@ constexpr int kBlockRows = 8;
 constexpr int kBlockRows = 4;
 #endif
 enum { kX, kW, kBias, kY };
-enum { kRows, kColumns, kDepth, kBits, kBlock, kZeros };
+enum { kRows, kColumns, kDepth, kBits, kBlock, kZeros, kTable };
+constexpr int kPackTable = 6;
+
+/// What levels stand for: themselves, or 4-bit floats or quantiles of the normal distribution.
+enum { kLinear, kFp4, kNf4, kTables };
+constexpr float kTableValues[kTables][16] = {
+    {0, 1, 2, 3, 4, 5, 6, 7, -8, -7, -6, -5, -4, -3, -2, -1},
+    {0, 5.208333333e-3f, 0.66666667f, 1, 0.33333333f, 0.5f, 0.16666667f, 0.25f, -0.0f, -5.208333333e-3f, -0.66666667f,
+     -1, -0.33333333f, -0.5f, -0.16666667f, -0.25f},
+    {-1, -0.6961928009986877f, -0.5250730514526367f, -0.39491748809814453f, -0.28444138169288635f,
+     -0.18477343022823334f, -0.09105003625154495f, 0, 0.07958029955625534f, 0.16093020141124725f, 0.24611230194568634f,
+     0.33791524171829224f, 0.44070982933044434f, 0.5626170039176941f, 0.7229568362236023f, 1}};
+
+const char* checkTable(const Weights& w, int64_t table) {
+  if (table < kLinear || table >= kTables) return "table is 0, 1 or 2";
+  return table && (w.bits != 4 || w.zeros) ? "a table is of 4 bits without zero points" : nullptr;
+}
 
 const char* checkProduct(const Step& step, Work* work) {
   const Weights w = readWeights(step, kColumns);
   const int64_t rows = intParam(step, kRows);
   const char* wrong = checkWeights(w);
+  if (!wrong) wrong = checkTable(w, intParam(step, kTable));
   if (wrong) return wrong;
   if (!holds(step, kX, product(rows, w.depth), 4)) return "x is smaller than its sizes say";
   if (!holdsPacking(step, kW, w)) return "the weights are smaller than their sizes say";
@@ -33,17 +50,35 @@ const char* checkProduct(const Step& step, Work* work) {
   return nullptr;
 }
 
-/// Level `i` of every word, as a number around 0.
-template <int bits>
-FILIGREE_INLINE F32 levels(I32 words, int i) {
+/// Kinds of levels: bits, or this for 4 bits that a table gives meaning.
+constexpr int kByTable = 40;
+
+template <int kind>
+constexpr int kBitsOf = kind == kByTable ? 4 : kind;
+
+/// Level `i` of every word, as a number.
+template <int kind>
+FILIGREE_INLINE F32 levels(I32 words, int i, const float* table) {
 #if defined(FILIGREE_AVX512)
-  if constexpr (bits == 4) {
-    const F32 table = {0, 1, 2, 3, 4, 5, 6, 7, -8, -7, -6, -5, -4, -3, -2, -1};
-    // The permutation reads the low four bits alone.
-    return _mm512_permutexvar_ps(reinterpret_cast<__m512i>(words >> (4 * i)), table);
+  // The permutation reads the low four bits alone.
+  if constexpr (kBitsOf<kind> == 4) {
+    return _mm512_permutexvar_ps(reinterpret_cast<__m512i>(words >> (4 * i)), load(table));
   }
 #endif
-  return toFloat(words << (32 - bits - bits * i) >> (32 - bits));
+  if constexpr (kind == kByTable) {
+    const I32 index = words >> (4 * i);
+#if defined(FILIGREE_AVX2)
+    const __m256i at = reinterpret_cast<__m256i>(index);
+    const F32 low = _mm256_permutevar8x32_ps(load(table), at), high = _mm256_permutevar8x32_ps(load(table + 8), at);
+    return _mm256_blendv_ps(low, high, floatOf(index << 28));
+#else
+    F32 value = zero();
+    for (int l = 0; l < kLanes; l++) value[l] = table[index[l] & 15];
+    return value;
+#endif
+  } else {
+    return toFloat(words << (32 - kind - kind * i) >> (32 - kind));
+  }
 }
 
 /// What the block's sums of x are, for zero points.
@@ -56,21 +91,22 @@ FILIGREE_INLINE float sumOf(const float* x, int64_t n) {
 }
 
 /// acc += x times the words' levels, `count` of them each.
-template <int bits, int R, int U>
-FILIGREE_INLINE void addWord(const float* x, int64_t depth, const int32_t* line, int count,
+template <int kind, int R, int U>
+FILIGREE_INLINE void addWord(const float* x, int64_t depth, const int32_t* line, int count, const float* table,
                              F32 (&acc)[U][R][kPanelVectors]) {
   const I32 words[kPanelVectors] = {loadI(line), loadI(line + kLanes)};
   for (int i = 0; i < count; i++) {
     for (int v = 0; v < kPanelVectors; v++) {
-      const F32 w = levels<bits>(words[v], i);
+      const F32 w = levels<kind>(words[v], i, table);
       for (int r = 0; r < R; r++) acc[i % U][r][v] = fma(set1(x[r * depth + i]), w, acc[i % U][r][v]);
     }
   }
 }
 
-template <int bits, int R>
-void runBlock(const Weights& w, const float* x, const int32_t* packed, F32 (&total)[R][kPanelVectors]) {
-  constexpr int kSteps = 32 / bits;
+template <int kind, int R>
+void runBlock(const Weights& w, const float* x, const int32_t* packed, const float* table,
+              F32 (&total)[R][kPanelVectors]) {
+  constexpr int kSteps = 32 / kBitsOf<kind>;
   // One row alone would wait for each sum.
   constexpr int U = R == 1 ? 2 : 1;
   for (int r = 0; r < R; r++) {
@@ -87,8 +123,9 @@ void runBlock(const Weights& w, const float* x, const int32_t* packed, F32 (&tot
     const int32_t* line = packed;
     const float* at = x + from;
     int64_t k = 0;
-    for (; k + kSteps <= count; k += kSteps, line += kPanel) addWord<bits, R, U>(at + k, w.depth, line, kSteps, acc);
-    if (k < count) addWord<bits, R, U>(at + k, w.depth, line, static_cast<int>(count - k), acc);
+    for (; k + kSteps <= count; k += kSteps, line += kPanel)
+      addWord<kind, R, U>(at + k, w.depth, line, kSteps, table, acc);
+    if (k < count) addWord<kind, R, U>(at + k, w.depth, line, static_cast<int>(count - k), table, acc);
     const float* scales = reinterpret_cast<const float*>(packed + w.words() * kPanel);
     for (int v = 0; v < kPanelVectors; v++) {
       const F32 scale = load(scales + v * kLanes);
@@ -108,11 +145,11 @@ void runBlock(const Weights& w, const float* x, const int32_t* packed, F32 (&tot
 }
 
 /// A panel of columns for R rows.
-template <int bits, int R>
+template <int kind, int R>
 __attribute__((noinline)) void runRows(const Step& step, const Weights& w, int64_t row, int64_t panel) {
   F32 total[R][kPanelVectors];
-  runBlock<bits, R>(w, input<float>(step, kX) + row * w.depth, input<int32_t>(step, kW) + panel * w.panelWords(),
-                    total);
+  runBlock<kind, R>(w, input<float>(step, kX) + row * w.depth, input<int32_t>(step, kW) + panel * w.panelWords(),
+                    kTableValues[intParam(step, kTable)], total);
   for (int v = 0; v < kPanelVectors; v++) {
     const int64_t column = panel * kPanel + v * kLanes, left = w.columns - column;
     if (left <= 0) break;
@@ -124,11 +161,11 @@ __attribute__((noinline)) void runRows(const Step& step, const Weights& w, int64
   }
 }
 
-template <int bits, int R>
+template <int kind, int R>
 FILIGREE_INLINE void runSome(const Step& step, const Weights& w, int64_t rows, int64_t row, int64_t panel) {
   if constexpr (R > 0) {
-    if (rows == R) return runRows<bits, R>(step, w, row, panel);
-    runSome<bits, R - 1>(step, w, rows, row, panel);
+    if (rows == R) return runRows<kind, R>(step, w, row, panel);
+    runSome<kind, R - 1>(step, w, rows, row, panel);
   }
 }
 
@@ -139,9 +176,22 @@ void runProduct(const Step& step, Range* range) {
     const int64_t block = unit % blocks, panel = unit / blocks;
     const int64_t first = rows * block / blocks, count = rows * (block + 1) / blocks - first;
     if (w.bits == 2) runSome<2, kBlockRows>(step, w, count, first, panel);
+    if (w.bits == 4 && intParam(step, kTable)) {
+      runSome<kByTable, kBlockRows>(step, w, count, first, panel);
+      continue;
+    }
     if (w.bits == 4) runSome<4, kBlockRows>(step, w, count, first, panel);
     if (w.bits == 8) runSome<8, kBlockRows>(step, w, count, first, panel);
   }
+}
+
+const char* checkTablePack(const Step& step, Work* work) {
+  const char* wrong = checkPack(step, work);
+  return wrong ? wrong : checkTable(readWeights(step, 0), intParam(step, kPackTable));
+}
+
+void runTablePack(const Step& step, Range* range) {
+  intParam(step, kPackTable) ? runPack<kSwapped>(step, range) : runPack<kSequence>(step, range);
 }
 
 }  // namespace
@@ -149,7 +199,7 @@ void runProduct(const Step& step, Range* range) {
 // y [rows, columns] = x [rows, depth] times packed weights, plus bias [columns].
 FILIGREE_KERNEL(matmulNbits) = {"matmul.nbits.f32",
                                 "r:x r:weights r:bias? w:y",
-                                "i:rows i:columns i:depth i:bits i:block i:zeros",
+                                "i:rows i:columns i:depth i:bits i:block i:zeros i:table",
                                 checkProduct,
                                 runProduct,
                                 nullptr,
@@ -157,12 +207,13 @@ FILIGREE_KERNEL(matmulNbits) = {"matmul.nbits.f32",
                                 false};
 // Levels [columns][blocks of the depth][block], `bits` each, the first in the low bits; scales [columns][blocks] of
 // ONNX's type number `scale_type`; zero points [columns][blocks]: `zeros` 1 of `bits` each in whole bytes a column, 2
-// floats, 0 half the range.
+// floats, 0 half the range. With `table` 1 (4-bit floats) or 2 (quantiles of the normal distribution) levels are its
+// numbers, and the first of a byte lies in the high bits.
 FILIGREE_KERNEL(packMatmulNbits) = {"pack.matmul.nbits.f32",
                                     "r:levels r:scales r:zero_points? w:packing",
-                                    "i:columns i:depth i:bits i:block i:zeros i:scale_type",
-                                    checkPack,
-                                    runPack<false>,
+                                    "i:columns i:depth i:bits i:block i:zeros i:scale_type i:table",
+                                    checkTablePack,
+                                    runTablePack,
                                     packBytes,
                                     nullptr,
                                     false};

@@ -267,7 +267,7 @@ FILIGREE_KERNEL(packMatmulNbitsS8) = {"pack.matmul.nbits.s8",
                                       "r:levels r:scales r:zero_points? w:packing",
                                       "i:columns i:depth i:bits i:block i:zeros i:scale_type",
                                       checkPack,
-                                      runPack<true>,
+                                      runPack<kBytes>,
                                       packBytes,
                                       nullptr,
                                       false};

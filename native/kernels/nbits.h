@@ -84,20 +84,22 @@ FILIGREE_INLINE int32_t field(const uint8_t* row, int64_t i, int64_t bits) {
   return row[i * bits / 8] >> (i * bits % 8) & ((1 << bits) - 1);
 }
 
-/**
- * One block of one column: words, scale and offset into its lane. Levels lie one after the other and around 0, or,
- * where `bytes`, with four steps of the depth in the four bytes' low bits, the next four above them, and from 0 on.
- */
-template <bool bytes>
+/// How levels lie in words: one after the other around 0, the same from 0 on with the first of a byte in its high bits,
+/// or from 0 on with four steps of the depth in the four bytes' low bits and the next four above them.
+enum Order { kSequence, kSwapped, kBytes };
+
+/// One block of one column: words, scale and offset into its lane.
+template <Order order>
 void packBlock(const Step& step, const Weights& w, int64_t column, int64_t b, int32_t* to) {
   const int64_t steps = w.steps(), words = w.words();
   const uint8_t* row = input<uint8_t>(step, kLevels) + (column * w.blocks() + b) * (w.block * w.bits / 8);
-  const int32_t base = bytes ? 0 : w.centre(), mask = (1 << w.bits) - 1;
+  const int32_t base = order == kSequence ? w.centre() : 0, mask = (1 << w.bits) - 1;
   for (int64_t i = 0; i < words; i++) {
     uint32_t word = 0;
     for (int64_t s = 0; s < steps; s++) {
-      const uint32_t level = static_cast<uint32_t>((field(row, i * steps + s, w.bits) - base) & mask);
-      word |= level << (bytes ? s % 4 * 8 + s / 4 * w.bits : s * w.bits);
+      const int64_t at = (i * steps + s) ^ (order == kSwapped);
+      const uint32_t level = static_cast<uint32_t>((field(row, at, w.bits) - base) & mask);
+      word |= level << (order == kBytes ? s % 4 * 8 + s / 4 * w.bits : s * w.bits);
     }
     to[i * kPanel] = static_cast<int32_t>(word);
   }
@@ -113,7 +115,7 @@ void packBlock(const Step& step, const Weights& w, int64_t column, int64_t b, in
   std::memcpy(to + (words + 1) * kPanel, &offset, 4);
 }
 
-template <bool bytes>
+template <Order order>
 void runPack(const Step& step, Range* range) {
   const Weights w = readWeights(step, 0);
   for (int64_t panel = range->begin; panel < range->end; panel++) {
@@ -121,7 +123,7 @@ void runPack(const Step& step, Range* range) {
     for (int64_t b = 0; b < w.blocks(); b++, packed += w.lines() * kPanel) {
       for (int64_t i = 0; i < w.lines() * kPanel; i++) packed[i] = 0;
       for (int64_t c = 0; c < kPanel && panel * kPanel + c < w.columns; c++) {
-        packBlock<bytes>(step, w, panel * kPanel + c, b, packed + c);
+        packBlock<order>(step, w, panel * kPanel + c, b, packed + c);
       }
     }
   }

@@ -51,6 +51,9 @@ function seen(x: Float32Array, { depth, block }: Case, kind: string): Float64Arr
   return out;
 }
 
+/** The table of levels, which only float32 rows have. */
+const noTable = (kind: 'f32' | 's8'): Readonly<Record<string, number>> => (kind === 'f32' ? { table: 0 } : {});
+
 function check(isa: string, kind: 'f32' | 's8', c: Case): void {
   const { rows, columns, depth, bits, block, zeros } = c;
   const blocks = Math.ceil(depth / block);
@@ -66,13 +69,17 @@ function check(isa: string, kind: 'f32' | 's8', c: Case): void {
   const field = (from: Uint8Array, at: number, i: number): number =>
     (from[at + Math.floor((i * bits) / 8)] >> ((i * bits) % 8)) & (2 ** bits - 1);
   const sizes = { columns, depth, bits, block, zeros };
-  const packing = pack(isa, `pack.matmul.nbits.${kind}`, [levels, scales, points], { ...sizes, scale_type: 1 });
+  const packing = pack(isa, `pack.matmul.nbits.${kind}`, [levels, scales, points], {
+    ...sizes,
+    ...noTable(kind),
+    scale_type: 1,
+  });
   const stored = kind === 'f32' ? x : new Uint8Array(rows * blocks * (block + 8));
   const xs = seen(x, c, kind);
   for (const parts of [1, 3]) {
     if (kind === 's8') run(isa, 'quantize.blocks.s8', [x, stored], { rows, depth, block }, parts);
     const y = new Float32Array(rows * columns).fill(77);
-    run(isa, `matmul.nbits.${kind}`, [stored, packing, bias, y], { rows, ...sizes }, parts);
+    run(isa, `matmul.nbits.${kind}`, [stored, packing, bias, y], { rows, ...sizes, ...noTable(kind) }, parts);
     y.forEach((value, i) => {
       const [row, n] = [Math.floor(i / columns), i % columns];
       let [sum, size] = [bias[n], 1];
@@ -129,6 +136,29 @@ describe.each(isas)('weights in blocks on %s', (isa) => {
     refuses({ block: 2 ** 52 }, /out of range/);
   });
 
+  test('levels that a table gives meaning', () => {
+    const levels = Uint8Array.from({ length: 8 }, (_, i) => 2 * i * 16 + 2 * i + 1);
+    const scale = Float32Array.of(2);
+    const sizes = { columns: 1, depth: 16, bits: 4, block: 16, zeros: 0 };
+    const fp4 = [0, 0.005208333, 2 / 3, 1, 1 / 3, 0.5, 1 / 6, 0.25];
+    for (const [table, first, last] of [
+      [1, fp4[0], -fp4[7]],
+      [2, -1, 1],
+    ]) {
+      const packing = pack(isa, 'pack.matmul.nbits.f32', [levels, scale, null], { ...sizes, table, scale_type: 1 });
+      const weights = Array.from({ length: 16 }, (_, k) => {
+        const y = new Float32Array(1);
+        const x = Float32Array.from({ length: 16 }, (_, i) => (i === k ? 1 : 0));
+        run(isa, 'matmul.nbits.f32', [x, packing, null, y], { rows: 1, ...sizes, table });
+        return y[0];
+      });
+      expect([weights[0], weights[15]]).toEqual([2 * first, 2 * last]);
+      const signed = [...fp4, ...fp4.map((value) => -value)].map((value) => 2 * value);
+      const want = table === 1 ? signed : weights.toSorted((a, b) => a - b);
+      expect(weights.every((w, k) => Math.abs(w - want[k]) < 1e-5)).toBe(true);
+    }
+  });
+
   test('blocks rounded to 8 bits', () => {
     for (const depth of [1, 16, 37]) {
       const blocks = Math.ceil(depth / 16);
@@ -159,7 +189,9 @@ describe.each(isas)('weights in blocks on %s', (isa) => {
         ['s8', new Uint8Array(24)],
       ] as const) {
         const operands = [x, new Uint8Array(4096), null, new Float32Array(4)];
-        expect(() => run(isa, `matmul.nbits.${kind}`, operands, { ...sizes, ...change })).toThrow(text);
+        expect(() => run(isa, `matmul.nbits.${kind}`, operands, { ...sizes, ...noTable(kind), ...change })).toThrow(
+          text,
+        );
       }
     };
     refuses({ block: 24 }, /power of two/);

@@ -134,3 +134,25 @@ test('GatherBlockQuantized', () => {
   checkLowered({ ...gather({ dims: [3, 2, 34], zeros: true, scaleType: 'float16' }), bound: 1e-3 });
   expect(runLowered(gather({ dims: [3, 2, 32], axis: 1 })).reasons).toEqual(['blocks along another axis']);
 });
+
+test('MatMulBnb4', () => {
+  const bnb4 = (n: number, k: number, block: number, attributes: object, type: DType = 'float32'): LoweredCase => ({
+    op: 'MatMulBnb4',
+    domain: 'com.microsoft',
+    version: 1,
+    inputs: [
+      floats(type, [2, 1, k], 1),
+      bytes([Math.ceil((n * k) / 2)], 2),
+      floats(type, [Math.ceil((n * k) / block)], 3),
+    ],
+    attributes: { N: n, K: k, block_size: block, quant_type: 1, ...attributes },
+    constant: [1, 2],
+    bound: type === 'float32' ? 1e-5 : undefined,
+  });
+  for (const quant_type of [0, 1]) {
+    checkLowered(bnb4(35, 32, 16, { quant_type }));
+    checkLowered(bnb4(20, 128, 64, { quant_type }, 'float16'));
+  }
+  expect(runLowered(bnb4(32, 16, 32, {})).reasons).toEqual(['blocks that are no parts of rows']);
+  expect(runLowered(bnb4(4, 16, 16, { transB: 0 })).reasons).toEqual(['weights that are not transposed']);
+});
