@@ -17,6 +17,7 @@ import { convTransposeOps } from './conv-transpose.ts';
 import { cumulativeOps } from './cumulative.ts';
 import { deformConvOps } from './deform-conv.ts';
 import { detectionOps } from './detection.ts';
+import { dynamicLinearOps } from './dynamic-linear.ts';
 import { einsumOps } from './einsum.ts';
 import { fusedOps } from './fused.ts';
 import { gatherOps } from './gather.ts';
@@ -91,6 +92,7 @@ const families: readonly (readonly OpDefinition[])[] = [
   integerMatmulOps,
   layerNormOps,
   linalgOps,
+  dynamicLinearOps,
   linearOps,
   lossOps,
   matmulOps,

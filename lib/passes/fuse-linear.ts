@@ -6,6 +6,7 @@ import { sizeOf } from '../ir/shape.ts';
 import { type HostTensor, tensor } from '../ir/tensor.ts';
 import { fusableActivation } from './activations.ts';
 import { everyGraph, GraphEditor } from './editor.ts';
+import { isOp } from './match.ts';
 import type { Pass } from './pass.ts';
 import { sameDeclaredShape } from './shapes.ts';
 
@@ -70,42 +71,55 @@ function constant(name: string, dims: readonly number[], data: Float32Array): Va
 
 /** Number of columns of a linear layer. */
 function columnsOf(node: Node): number {
-  const weights = floatConstant(node.inputs[1]) as HostTensor;
+  const weights = node.inputs[1]?.constant as HostTensor;
   return weights.dims[number(node, 'transB', 0) ? 0 : 1];
 }
+
+/** The layer with other inputs in the place of bias and residual. */
+const withInputs = (node: Node, bias: Value | null, residual: Value | null): (Value | null)[] => {
+  const [x, w, , , ...parameters] = node.inputs;
+  const inputs = [x, w, bias, residual, ...parameters];
+  while (inputs.at(-1) === null) inputs.pop();
+  return inputs;
+};
 
 /** Takes the node that follows into the epilogue: first a bias, then a residual, last an activation. */
 function grow(editor: GraphEditor, node: Node): Node | undefined {
   const output = node.outputs[0] as Value;
   const next = node.attributes.has('activation') ? undefined : editor.onlyReader(output);
   if (!next) return undefined;
+  const { op, domain, version } = node;
   const attributes = Object.fromEntries(node.attributes);
   const activation = fusableActivation(next, output);
   if (activation) {
-    return editor.fuse([node, next], next, {
-      ...linear,
-      inputs: node.inputs,
-      attributes: { ...attributes, ...activation },
-    });
+    const spec = { op, domain, version, inputs: node.inputs, attributes: { ...attributes, ...activation } };
+    return editor.fuse([node, next], next, spec);
   }
   if (next.op !== 'Add' || next.domain !== '') return undefined;
   const other = next.inputs.find((input) => input !== output);
-  const [x, w, bias, residual] = node.inputs;
+  const [, , bias, residual] = node.inputs;
   const added = floatConstant(other);
   if (added && other && !bias && !residual && added.dims.length === 1 && added.dims[0] === columnsOf(node)) {
-    return editor.fuse([node, next], next, { ...linear, inputs: [x, w, other], attributes });
+    const inputs = withInputs(node, other, null);
+    return editor.fuse([node, next], next, { op, domain, version, inputs, attributes });
   }
   if (!other || other.constant || residual) return undefined;
   if (!sameDeclaredShape(other, next.outputs[0] as Value, output)) return undefined;
-  return editor.fuse([node, next], next, { ...linear, inputs: [x, w, bias ?? null, other], attributes });
+  const inputs = withInputs(node, bias ?? null, other);
+  return editor.fuse([node, next], next, { op, domain, version, inputs, attributes });
+}
+
+function linearFrom(editor: GraphEditor, node: Node): Node | undefined {
+  if (node.domain === 'filigree' && node.op === 'DynamicLinear') return grow(editor, node);
+  if (isOp(node, 'MatMul')) return fromMatMul(editor, node);
+  return isOp(node, 'Gemm') ? fromGemm(editor, node) : undefined;
 }
 
 function fuse(graph: Graph): boolean {
   const editor = new GraphEditor(graph);
   let changed = false;
   for (const node of [...graph.nodes]) {
-    if (node.domain !== '' || (node.op !== 'MatMul' && node.op !== 'Gemm')) continue;
-    let made = node.op === 'MatMul' ? fromMatMul(editor, node) : fromGemm(editor, node);
+    let made = linearFrom(editor, node);
     while (made) {
       changed = true;
       made = grow(editor, made);

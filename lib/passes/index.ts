@@ -10,6 +10,7 @@ import { foldPad } from './fold-pad.ts';
 import { fuseActivations } from './fuse-activations.ts';
 import { fuseAttention } from './fuse-attention.ts';
 import { convEpilogue, foldIntoConv } from './fuse-conv.ts';
+import { fuseDynamic } from './fuse-dynamic.ts';
 import { fuseLayerNorm } from './fuse-layer-norm.ts';
 import { fuseLinear } from './fuse-linear.ts';
 import { fuseQuantized } from './fuse-quantized.ts';
@@ -35,6 +36,7 @@ const pipeline: readonly Pass[] = [
   cleanup,
   unpackProduct,
   unpackQuantized,
+  fuseDynamic,
   unpackEinsum,
   moveQuantize,
   fuseQuantized,

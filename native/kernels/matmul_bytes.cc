@@ -1,0 +1,363 @@
+// Products of float32 rows with 8-bit weights by dynamic quantization (DynamicQuantizeLinear and MatMulInteger of
+// ONNX): x becomes bytes with one scale and zero point, the sums are exact integers, and scales, bias, residual and
+// activation meet them once.
+#include "kernels/activation.h"
+#include "kernels/kernel_support.h"
+#include "simd/bytes.h"
+#include "simd/math.h"
+
+namespace filigree {
+namespace FILIGREE_ISA {
+namespace {
+
+#if defined(FILIGREE_AVX512)
+constexpr int kBlockRows = 12;
+#else
+constexpr int kBlockRows = 4;
+#endif
+constexpr int kPanelVectors = 2;
+constexpr int kPanel = kPanelVectors * kLanes;
+constexpr int64_t kLimit = int64_t{1} << 32;
+
+typedef uint8_t Bytes __attribute__((vector_size(kLanes)));
+typedef uint8_t BytesUnaligned __attribute__((vector_size(kLanes), aligned(1), may_alias));
+
+/// What a row of bytes means: x = scale * (byte - zero); `sum` is that of byte - zero. Scale and zero are every row's.
+struct RowScale {
+  float scale;
+  int32_t zero;
+  int32_t sum;
+  int32_t unused;
+};
+
+/// Rows as bytes, four to a word and the last word filled up with zero points, then their scales.
+struct ByteRows {
+  int64_t rows, depth;
+  FILIGREE_INLINE_MEMBER int64_t words() const { return (depth + 3) / 4; }
+  FILIGREE_INLINE_MEMBER int64_t scalesAt() const { return (product(rows, 4 * words()) + 63) / 64 * 64; }
+  FILIGREE_INLINE_MEMBER int64_t bytes() const { return scalesAt() + rows * static_cast<int64_t>(sizeof(RowScale)); }
+  FILIGREE_INLINE_MEMBER bool legal() const {
+    return rows >= 0 && depth >= 0 && rows <= kLimit && depth < 1 << 24 && product(rows, 4 * words()) >= 0 &&
+           product(rows, 4 * words()) <= int64_t{1} << 48;
+  }
+};
+
+/// Of every column: the weights' scale, the sum of their bytes, and what their zero point leaves to add to each.
+struct ByteWeights {
+  int64_t depth, columns;
+  FILIGREE_INLINE_MEMBER int64_t words() const { return (depth + 3) / 4; }
+  FILIGREE_INLINE_MEMBER int64_t panels() const { return (columns + kPanel - 1) / kPanel; }
+  FILIGREE_INLINE_MEMBER int64_t padded() const { return panels() * kPanel; }
+  FILIGREE_INLINE_MEMBER int64_t bytes() const { return 12 * padded() + 4 * words() * padded(); }
+  FILIGREE_INLINE_MEMBER bool legal() const {
+    return depth >= 0 && columns >= 0 && depth < 1 << 24 && columns <= kLimit;
+  }
+};
+
+const char* checkRange(const Step& step, Work* work) {
+  const ByteRows r = {intParam(step, 0), intParam(step, 1)};
+  if (!r.legal()) return "sizes are out of range";
+  if (!holds(step, 0, product(r.rows, r.depth), 4)) return "x is smaller than its sizes say";
+  if (!holds(step, 1, r.rows, 8)) return "y is smaller than its sizes say";
+  work->units = r.rows;
+  work->cost = static_cast<double>(r.rows) * (10 + static_cast<double>(r.depth) * 0.03);
+  work->scratch = 0;
+  return nullptr;
+}
+
+const char* checkRows(const Step& step, Work* work) {
+  const ByteRows r = {intParam(step, 0), intParam(step, 1)};
+  if (!r.legal()) return "sizes are out of range";
+  if (!holds(step, 0, product(r.rows, r.depth), 4)) return "x is smaller than its sizes say";
+  if (!holds(step, 1, r.rows, 8)) return "ranges is smaller than its sizes say";
+  if (!holds(step, 2, r.bytes(), 1)) return "y is smaller than its sizes say";
+  work->units = r.rows;
+  work->cost = static_cast<double>(r.rows) * (20 + static_cast<double>(r.depth) * 0.1);
+  work->scratch = 0;
+  return nullptr;
+}
+
+FILIGREE_INLINE F32 lanesOf(const float* x, int64_t left) {
+  return left >= kLanes ? load(x) : loadN(x, static_cast<int>(left));
+}
+
+/// The nearest whole number, the even one of two; |x| < 2^22.
+FILIGREE_INLINE F32 nearest(F32 x) {
+  const F32 shift = set1(12582912.0f);
+  return x + shift - shift;
+}
+
+void runRange(const Step& step, Range* range) {
+  const int64_t depth = intParam(step, 1);
+  for (int64_t row = range->begin; row < range->end; row++) {
+    const float* x = input<float>(step, 0) + row * depth;
+    F32 low = zero(), high = zero();
+    for (int64_t k = 0; k < depth; k += kLanes) {
+      const F32 v = lanesOf(x + k, depth - k);
+      low = min(v, low);
+      high = max(v, high);
+    }
+    output<float>(step, 1)[2 * row] = -reduceMax(zero() - low);
+    output<float>(step, 1)[2 * row + 1] = reduceMax(high);
+  }
+}
+
+/// The scale and zero point of all rows.
+RowScale scaleOf(const float* ranges, int64_t rows) {
+  float low = 0, high = 0;
+  for (int64_t row = 0; row < rows; row++) {
+    low = ranges[2 * row] < low ? ranges[2 * row] : low;
+    high = ranges[2 * row + 1] > high ? ranges[2 * row + 1] : high;
+  }
+  const float scale = high > low ? (high - low) / 255.0f : 1.0f;
+  const float origin = -low / scale;
+  return {scale, static_cast<int32_t>(__builtin_nearbyintf(origin < 255.0f ? origin : 255.0f)), 0, 0};
+}
+
+/// Makes bytes of one row and returns the sum of byte - zero; `y` has room for whole words.
+int32_t quantizeRow(const float* x, int64_t depth, const RowScale& s, uint8_t* y) {
+  const F32 scale = set1(s.scale), origin = set1(static_cast<float>(s.zero));
+  I32 sums = {};
+  for (int64_t k = 0; k < depth; k += kLanes) {
+    // A quotient, not a product with the reciprocal: the standard rounds x / scale.
+    const F32 level = nearest(lanesOf(x + k, depth - k) / scale) + origin;
+    const I32 bytes = toInt(min(max(level, zero()), set1(255.0f)));
+    if (depth - k >= kLanes) {
+      sums += bytes;
+      *reinterpret_cast<BytesUnaligned*>(y + k) = __builtin_convertvector(bytes, Bytes);
+      continue;
+    }
+    for (int64_t i = k; i < depth; i++) {
+      y[i] = static_cast<uint8_t>(bytes[i - k]);
+      sums[i - k] += bytes[i - k];
+    }
+  }
+  for (int64_t i = depth; i % 4 != 0; i++) y[i] = 0;
+  int32_t sum = 0;
+  for (int i = 0; i < kLanes; i++) sum += sums[i];
+  return sum - static_cast<int32_t>(depth) * s.zero;
+}
+
+void runRows(const Step& step, Range* range) {
+  if (range->begin >= range->end) return;
+  const ByteRows r = {intParam(step, 0), intParam(step, 1)};
+  uint8_t* y = output<uint8_t>(step, 2);
+  RowScale* scales = reinterpret_cast<RowScale*>(y + r.scalesAt());
+  RowScale scale = scaleOf(input<float>(step, 1), r.rows);
+  for (int64_t row = range->begin; row < range->end; row++) {
+    scale.sum = quantizeRow(input<float>(step, 0) + row * r.depth, r.depth, scale, y + row * 4 * r.words());
+    scales[row] = scale;
+  }
+}
+
+enum { kQ, kB, kBias, kResidual, kY };
+
+struct Product {
+  ByteRows q;
+  ByteWeights w;
+  int64_t activation;
+  float alpha, beta;
+  FILIGREE_INLINE_MEMBER int64_t rowBlocks() const { return (q.rows + kBlockRows - 1) / kBlockRows; }
+};
+
+Product readProduct(const Step& step) {
+  const int64_t depth = intParam(step, 1);
+  return {{intParam(step, 0), depth},
+          {depth, intParam(step, 2)},
+          intParam(step, 3),
+          static_cast<float>(floatParam(step, 4)),
+          static_cast<float>(floatParam(step, 5))};
+}
+
+const char* checkProduct(const Step& step, Work* work) {
+  const Product p = readProduct(step);
+  if (!p.q.legal() || !p.w.legal()) return "sizes are out of range";
+  if (!knownActivation(p.activation)) return "no such activation";
+  if (!holds(step, kQ, p.q.bytes(), 1)) return "x is smaller than its sizes say";
+  if (!holds(step, kB, p.w.bytes(), 1)) return "the weights are smaller than their sizes say";
+  const int64_t elements = product(p.q.rows, p.w.columns);
+  if (!holds(step, kY, elements, 4)) return "y is smaller than its sizes say";
+  if (step.operands[kBias].bytes && !holds(step, kBias, p.w.columns, 4)) return "bias is smaller than the columns";
+  if (step.operands[kResidual].bytes && !holds(step, kResidual, elements, 4)) return "residual is smaller than y";
+  work->units = product(p.w.panels(), p.rowBlocks());
+  const double busy = p.q.rows < kBlockRows ? static_cast<double>(p.q.rows) : kBlockRows;
+  const double cycles = kByteDots ? (busy > 2 ? busy : 2.5) : busy * 4 + 2;
+  work->cost = static_cast<double>(work->units) * (static_cast<double>(p.w.words()) * cycles * 0.3 + busy * 6);
+  work->scratch = 0;
+  return nullptr;
+}
+
+/// One block of results: the panel's columns begin at `column`.
+struct Target {
+  const Step& step;
+  const Product& p;
+  int64_t row, column;
+};
+
+template <int rows>
+FILIGREE_INLINE void finish(const Target& t, I32 (&acc)[rows][kPanelVectors]) {
+  const Product& p = t.p;
+  const int64_t padded = p.w.padded();
+  const float* scales = input<float>(t.step, kB) + t.column;
+  const int32_t* sums = input<int32_t>(t.step, kB) + padded + t.column;
+  const int32_t* offsets = input<int32_t>(t.step, kB) + 2 * padded + t.column;
+  const RowScale* of = reinterpret_cast<const RowScale*>(input<uint8_t>(t.step, kQ) + p.q.scalesAt()) + t.row;
+  const float* bias = t.step.operands[kBias].bytes ? input<float>(t.step, kBias) + t.column : nullptr;
+  const float* residual = t.step.operands[kResidual].bytes ? input<float>(t.step, kResidual) : nullptr;
+  for (int v = 0; v < kPanelVectors; v++) {
+    const int64_t left = p.w.columns - t.column - v * kLanes;
+    if (left <= 0) break;
+    const int lanes = left < kLanes ? static_cast<int>(left) : kLanes;
+    const F32 scale = load(scales + v * kLanes);
+    const I32 sum = loadI(sums + v * kLanes), offset = loadI(offsets + v * kLanes);
+    const F32 addend = bias ? loadN(bias + v * kLanes, lanes) : zero();
+    for (int r = 0; r < rows; r++) {
+      const int64_t at = (t.row + r) * p.w.columns + t.column + v * kLanes;
+      const I32 whole = acc[r][v] - sum * set1I(of[r].zero) + offset * set1I(of[r].sum);
+      F32 y = fma(toFloat(whole), scale * set1(of[r].scale), addend);
+      if (residual) y = y + loadN(residual + at, lanes);
+      storeN(output<float>(t.step, kY) + at, apply(y, p.activation, p.alpha, p.beta), lanes);
+    }
+  }
+}
+
+template <int rows>
+void runBlock(const Target& t) {
+  const Product& p = t.p;
+  const int64_t words = p.w.words();
+  const int32_t* q = input<int32_t>(t.step, kQ) + t.row * words;
+  const int32_t* b = input<int32_t>(t.step, kB) + 3 * p.w.padded() + t.column * words;
+  I32 acc[rows][kPanelVectors];
+  for (int r = 0; r < rows; r++) {
+    for (int v = 0; v < kPanelVectors; v++) acc[r][v] = I32{};
+  }
+  for (int64_t k = 0; k < words; k++, b += kPanel) {
+    const I32 first = loadI(b), second = loadI(b + kLanes);
+    for (int r = 0; r < rows; r++) {
+      const I32 x = set1I(q[r * words + k]);
+      acc[r][0] = dotBytes(acc[r][0], x, first);
+      acc[r][1] = dotBytes(acc[r][1], x, second);
+    }
+  }
+  finish<rows>(t, acc);
+}
+
+void runProduct(const Step& step, Range* range) {
+  const Product p = readProduct(step);
+  const int64_t blocks = p.rowBlocks();
+  for (int64_t unit = range->begin; unit < range->end; unit++) {
+    // Row blocks run fastest: a panel stays in cache while the rows pass it.
+    const int64_t block = unit % blocks, panel = unit / blocks;
+    const int64_t first = p.q.rows * block / blocks, last = p.q.rows * (block + 1) / blocks;
+    const Target target = {step, p, first, panel * kPanel};
+    switch (last - first) {
+#define ROWS(n)          \
+  case n:                \
+    runBlock<n>(target); \
+    break;
+      ROWS(1)
+      ROWS(2)
+      ROWS(3)
+      ROWS(4)
+#if defined(FILIGREE_AVX512)
+      ROWS(5)
+      ROWS(6)
+      ROWS(7)
+      ROWS(8)
+      ROWS(9)
+      ROWS(10)
+      ROWS(11)
+      ROWS(12)
+#endif
+#undef ROWS
+      default:
+        break;
+    }
+  }
+}
+
+enum { kPackDepth, kPackColumns, kPackSigned, kPackScales, kPackZeros };
+
+const char* checkPack(const Step& step, Work* work) {
+  const ByteWeights w = {intParam(step, kPackDepth), intParam(step, kPackColumns)};
+  const int64_t scales = intParam(step, kPackScales), zeros = intParam(step, kPackZeros);
+  if (!w.legal()) return "sizes are out of range";
+  if ((scales != 1 && scales != w.columns) || (zeros != 0 && zeros != 1 && zeros != w.columns)) {
+    return "one scale and zero point, or one a column, are needed";
+  }
+  if (!holds(step, 0, product(w.depth, w.columns), 1)) return "the weights are smaller than their sizes say";
+  if (!holds(step, 1, scales, 4)) return "scale is smaller than its sizes say";
+  if (zeros && !holds(step, 2, zeros, 1)) return "zero is smaller than its sizes say";
+  work->units = 1;
+  work->cost = static_cast<double>(w.depth) * static_cast<double>(w.columns);
+  work->scratch = 0;
+  return nullptr;
+}
+
+size_t packBytes(const Step& step) {
+  return static_cast<size_t>(ByteWeights{intParam(step, kPackDepth), intParam(step, kPackColumns)}.bytes());
+}
+
+void runPack(const Step& step, Range* range) {
+  if (range->begin >= range->end) return;
+  const ByteWeights w = {intParam(step, kPackDepth), intParam(step, kPackColumns)};
+  const bool is_signed = intParam(step, kPackSigned) != 0;
+  const int64_t scales = intParam(step, kPackScales), zeros = intParam(step, kPackZeros), padded = w.padded();
+  const uint8_t* weights = input<uint8_t>(step, 0);
+  float* scale = output<float>(step, 3);
+  int32_t* sums = output<int32_t>(step, 3) + padded;
+  int32_t* offsets = sums + padded;
+  int8_t* to = reinterpret_cast<int8_t*>(offsets + padded);
+  // Unsigned weights are shifted to signed ones; the offset takes it back.
+  const int32_t shift = is_signed ? 0 : 128;
+  for (int64_t n = 0; n < padded; n++) {
+    const bool real = n < w.columns;
+    scale[n] = real ? input<float>(step, 1)[scales == 1 ? 0 : n] : 0;
+    sums[n] = 0;
+    const uint8_t* zero = zeros ? input<uint8_t>(step, 2) + (zeros == 1 || !real ? 0 : n) : nullptr;
+    offsets[n] = shift - (zero ? (is_signed ? static_cast<int8_t>(*zero) : *zero) : 0);
+  }
+  for (int64_t panel = 0; panel < w.panels(); panel++) {
+    for (int64_t word = 0; word < w.words(); word++) {
+      for (int64_t n = panel * kPanel; n < (panel + 1) * kPanel; n++) {
+        for (int64_t k = 4 * word; k < 4 * word + 4; k++) {
+          const bool real = k < w.depth && n < w.columns;
+          const uint8_t byte = real ? weights[k * w.columns + n] : 0;
+          const int32_t value = !real ? 0 : is_signed ? static_cast<int8_t>(byte) : byte - 128;
+          sums[n] += value;
+          *to++ = static_cast<int8_t>(value);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+// Of every row of x [rows][depth]: the least and the greatest value, 0 among them.
+FILIGREE_KERNEL(rangeRows) = {"range.rows", "r:x w:y", "i:rows i:depth", checkRange, runRange, nullptr, nullptr, false};
+// Rows of x as bytes between the least and the greatest value of all, by the ranges of range.rows.
+FILIGREE_KERNEL(quantizeRows) = {
+    "quantize.rows", "r:x r:ranges w:y", "i:rows i:depth", checkRows, runRows, nullptr, nullptr, false};
+// y [rows][columns] = activation(x w + bias + residual) of x from quantize.rows and w of pack.matmul.bytes. `y` may be
+// `residual`.
+FILIGREE_KERNEL(matmulBytes) = {"matmul.bytes",
+                                "r:x r:b r:bias? r:residual? w:y",
+                                "i:rows i:depth i:columns i:activation f:alpha f:beta",
+                                checkProduct,
+                                runProduct,
+                                nullptr,
+                                nullptr,
+                                false};
+// Weights [depth][columns] of 8 bits with one scale, or `columns` of them, and as many zero points or none.
+FILIGREE_KERNEL(packMatmulBytes) = {"pack.matmul.bytes",
+                                    "r:weights r:scale r:zero? w:packing",
+                                    "i:depth i:columns i:signed i:scales i:zeros",
+                                    checkPack,
+                                    runPack,
+                                    packBytes,
+                                    nullptr,
+                                    false};
+
+}  // namespace FILIGREE_ISA
+}  // namespace filigree
