@@ -5,7 +5,7 @@ import type { Node } from '../ir/graph.ts';
 import type { HostTensor } from '../ir/tensor.ts';
 import type { Operand, StepParams } from '../ops/lower.ts';
 import { bytesInUse, placeBuffers } from './arena.ts';
-import { encodeParams, type KernelSignature } from './kernel.ts';
+import { encodeParams, type KernelSignature, pushParams } from './kernel.ts';
 
 /** A constant operand of a plan: a tensor as it is, or a packing of constants. */
 export type ConstantSource =
@@ -171,11 +171,11 @@ export class PlanBuilder {
 
   #encodeStep(step: StepRecord, bufferNumber: ReadonlyMap<number, number>, numbers: number[]): void {
     const { id, signature } = this.#kernel(step.kernel);
-    const params = encodeParams(signature, step.params);
     numbers.push(STEP, id, step.operands.length);
     for (const o of step.operands) numbers.push(o === null ? -1 : (bufferNumber.get(o) as number));
-    numbers.push(params.length);
-    for (const value of params) numbers.push(value);
+    const at = numbers.push(0);
+    pushParams(signature, step.params, numbers);
+    numbers[at - 1] = numbers.length - at;
   }
 
   /** Buffers that steps use, numbered anew: a lowering that gave up leaves others behind. */

@@ -15,24 +15,46 @@ export interface KernelSignature {
   readonly packer: boolean;
 }
 
-/** The numbers of a step in the order its kernel reads them; every parameter must be given, and no other. */
-export function encodeParams(kernel: KernelSignature, params: StepParams): Float64Array {
-  const numbers: number[] = [];
-  const names = kernel.params.split(' ').filter(Boolean);
-  for (const word of names) {
-    const value = params[word.slice(2)];
-    if (value === undefined) throw new InternalError(`kernel ${kernel.name}: parameter ${word.slice(2)} is missing`);
-    if (word.startsWith('l:')) {
+interface Word {
+  readonly name: string;
+  readonly isList: boolean;
+}
+
+const wordsOf = new WeakMap<KernelSignature, readonly Word[]>();
+
+function paramWords(kernel: KernelSignature): readonly Word[] {
+  let words = wordsOf.get(kernel);
+  if (!words) {
+    const all = kernel.params.split(' ').filter(Boolean);
+    words = all.map((word) => ({ name: word.slice(2), isList: word.startsWith('l:') }));
+    wordsOf.set(kernel, words);
+  }
+  return words;
+}
+
+/** Appends the numbers of a step in the order its kernel reads them; every parameter must be given, and no other. */
+export function pushParams(kernel: KernelSignature, params: StepParams, numbers: number[]): void {
+  const words = paramWords(kernel);
+  for (const { name, isList } of words) {
+    const value = params[name];
+    if (value === undefined) throw new InternalError(`kernel ${kernel.name}: parameter ${name} is missing`);
+    if (isList) {
       const list = value instanceof SegmentLayout ? value.encode() : (value as readonly number[]);
-      numbers.push(list.length, ...list);
+      numbers.push(list.length);
+      for (const item of list) numbers.push(item);
     } else {
       numbers.push(Number(value));
     }
   }
-  for (const name of Object.keys(params)) {
-    if (!names.some((word) => word.slice(2) === name)) {
-      throw new InternalError(`kernel ${kernel.name}: it has no parameter ${name}`);
-    }
-  }
+  const given = Object.keys(params);
+  if (given.length === words.length) return;
+  const odd = given.find((name) => !words.some((word) => word.name === name));
+  throw new InternalError(`kernel ${kernel.name}: it has no parameter ${odd}`);
+}
+
+/** The numbers of a step's parameters alone. */
+export function encodeParams(kernel: KernelSignature, params: StepParams): Float64Array {
+  const numbers: number[] = [];
+  pushParams(kernel, params, numbers);
   return Float64Array.from(numbers);
 }

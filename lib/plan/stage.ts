@@ -96,6 +96,8 @@ class StagePlanner {
   readonly #context: PlanContext;
   readonly #memories: NodeMemories;
   readonly #outputs: readonly Value[];
+  /** The outputs as they are named while steps are emitted. */
+  #results: ReadonlySet<Value> = new Set();
   readonly #sections: Section[] = [];
   readonly #known = new Map<Value, HostTensor>();
   /** Types of the outputs of nodes that have to run. */
@@ -115,6 +117,7 @@ class StagePlanner {
   *run(): Generator<void, Stage> {
     const dynamic = yield* this.#inferAll();
     this.#facts.setUses(this.#nodes);
+    this.#results = new Set(this.#outputs.map((output) => this.#facts.resolve(output)));
     const end = this.#at;
     for (this.#at = 0; this.#at < end; ) {
       const node = this.#nodes[this.#at++];
@@ -271,7 +274,7 @@ class StagePlanner {
     return readers.length > 0 && readers.at(-1) === node;
   }
   #isOutput(value: Value): boolean {
-    return this.#outputs.some((output) => this.#facts.resolve(output) === value);
+    return this.#results.has(value);
   }
 
   #reference(node: Node, reason: string): void {
