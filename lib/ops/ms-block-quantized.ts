@@ -180,6 +180,9 @@ function readBlocks(ctx: NodeReader, dtype: HostTensor['dtype'], rank: number): 
 }
 
 function inferGather(ctx: InferContext): (ValueType | undefined)[] {
+  if (ctx.dtype(1) !== 'int32' && ctx.dtype(1) !== 'int64') {
+    throw ctx.error(`the indices are of ${ctx.dtype(1)}, expected int32 or int64`);
+  }
   const [data, indices] = [ctx.shape(0), ctx.shape(1)];
   if (!data || !indices) return [tensorType(ctx.dtype(2), undefined)];
   const { gatherAxis, parts } = readBlocks(ctx, ctx.dtype(0), data.length);

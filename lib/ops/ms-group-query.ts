@@ -21,6 +21,7 @@ function infer(ctx: InferContext): (ValueType | undefined)[] {
   const [batch, length] = [dimAt(q, 0), dimAt(q, 1)];
   const past = ctx.has(3) ? dimAt(ctx.shape(3), 2) : 0;
   const total = ctx.integers(6)?.[0];
+  if (total !== undefined && total < 0) throw ctx.error(`total_sequence_length is ${total}`);
   const windowed = ctx.int('sliding_window_cache', 0) !== 0 && ctx.has(3);
   const kept: Dim = windowed ? past : total !== undefined && typeof past === 'number' ? Math.max(past, total) : null;
   const cacheType = ctx.has(3) ? ctx.dtype(3) : ctx.dtype(0);

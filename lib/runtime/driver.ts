@@ -1,7 +1,7 @@
 /** The two ways to run an execution: awaiting the engine, or on this thread. */
 
 import { setImmediate } from 'node:timers/promises';
-import { AbortError, FiligreeError, InputError, MemoryError, RunError } from '../errors.ts';
+import { AbortError, FiligreeError, InputError, InternalError, MemoryError, RunError } from '../errors.ts';
 import { nodeText } from '../ir/graph.ts';
 import { opKey } from '../ops/op.ts';
 import { onAbort } from './abort.ts';
@@ -22,7 +22,10 @@ export interface DriveOptions {
   readonly onReference?: (request: ReferenceRequest) => void;
 }
 
-const classes = { ERR_INPUT: InputError, ERR_RUN: RunError, ERR_MEMORY: MemoryError, ERR_ABORTED: AbortError } as const;
+const classes = {
+  ...{ ERR_INPUT: InputError, ERR_RUN: RunError, ERR_MEMORY: MemoryError, ERR_ABORTED: AbortError },
+  ERR_INTERNAL: InternalError,
+} as const;
 
 export type RunRequest = Extract<Request, { kind: 'run' }>;
 export type ReferenceRequest = Extract<Request, { kind: 'reference' }>;
@@ -61,8 +64,7 @@ export async function inTurns<T>(work: Generator<unknown, T>): Promise<T> {
   }
 }
 
-/** Runs to the end on this thread; idle threads of the pool help. */
-export function driveSync<T>(execution: Execution<T>, options: DriveOptions): T {
+function runToEnd<T>(execution: Execution<T>, options: DriveOptions): T {
   let answer: Answer;
   try {
     for (;;) {
@@ -82,6 +84,15 @@ export function driveSync<T>(execution: Execution<T>, options: DriveOptions): T 
     }
   } finally {
     end(execution);
+  }
+}
+
+/** Runs to the end on this thread; idle threads of the pool help. */
+export function driveSync<T>(execution: Execution<T>, options: DriveOptions): T {
+  try {
+    return runToEnd(execution, options);
+  } catch (error) {
+    throw publicError(error);
   }
 }
 

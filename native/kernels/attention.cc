@@ -131,12 +131,9 @@ const char* checkAttention(const Step& step, Work* work) {
   }
   const Problem p = readProblem(step);
   const int64_t limit = int64_t{1} << 32;
-  const int64_t sizes[] = {p.batch, p.heads, p.kv_heads, p.queries, p.keys};
+  const int64_t sizes[] = {p.batch, p.heads, p.kv_heads, p.queries, p.keys, p.head_size, p.value_size};
   for (int64_t size : sizes) {
     if (size < 0 || size > limit) return "sizes are out of range";
-  }
-  if (p.head_size < 0 || p.value_size < 0 || p.head_size > 65536 || p.value_size > 65536) {
-    return "heads are larger than 65536";
   }
   if (p.heads && (!p.kv_heads || p.heads % p.kv_heads)) return "query heads are no multiple of key heads";
   if (p.causal && (p.causal_offset > limit || p.causal_offset < -limit)) return "the causal offset is out of range";

@@ -33,7 +33,7 @@ export interface FuzzReport {
 /** Limits that no small model needs. A sanitizer takes several times as much. */
 export const usualLimits: Limits = process.env.ASAN_OPTIONS
   ? { milliseconds: 60_000, megabytes: 4000 }
-  : { milliseconds: 15_000, megabytes: 1500 };
+  : { milliseconds: 15_000, megabytes: 2500 };
 
 /** Runs cases until enough. */
 export async function fuzz(options: FuzzOptions): Promise<FuzzReport> {

@@ -18,7 +18,7 @@ import {
   rawTensor,
 } from '../models/onnx-writer.ts';
 
-const { int, ints } = attribute;
+const { float, int, ints } = attribute;
 type Like = { type: string; dims: readonly number[]; data: Iterable<unknown> };
 
 const f32 = (dims: readonly number[]): RunValues[string] => {
@@ -171,6 +171,37 @@ test('block-quantized weights of other sizes than announced', async () => {
   const weight = rawTensor('w', 'uint8', [1, 1, 8], new Uint8Array(8));
   const parts: Parts = { nodes: [multiply], initializers: [weight, floats('s', [1])] };
   await expect(runOn([1, 16], parts)).rejects.toThrow(/B has shape/);
+});
+
+describe('operators of com.microsoft', () => {
+  const ms = (name: string, inputs: string[], outputs: string[], ...attributes: Bytes[]): Bytes =>
+    node(name, inputs, outputs, { attributes, domain: 'com.microsoft' });
+  const cast = (to: number): Bytes => node('Cast', ['x'], ['i'], { attributes: [int('to', to)] });
+
+  test('GatherBlockQuantized with indices of bytes', async () => {
+    const table = rawTensor('t', 'uint8', [4, 8], new Uint8Array(32));
+    const gather = ms('GatherBlockQuantized', ['t', 'i', 's'], ['y'], int('block_size', 16));
+    const parts: Parts = { nodes: [cast(2), gather], initializers: [table, floats('s', [1, 1, 1, 1], [4, 1])] };
+    await expect(runOn([3], parts)).rejects.toThrow(/indices are of uint8/);
+  });
+
+  test('GroupQueryAttention with a negative length', async () => {
+    const sizes = [int('num_heads', 1), int('kv_num_heads', 1)];
+    const attend = ms('GroupQueryAttention', ['x', 'x', 'x', 'p', 'p', 'last', 'total'], ['y', 'k', 'v'], ...sizes);
+    const whole = (name: string, dims: number[], value: number) => rawTensor(name, 'int32', dims, Int32Array.of(value));
+    const initializers = [floats('p', [], [1, 1, 0, 4]), whole('last', [1], -9), whole('total', [], -8)];
+    await expect(runOn([1, 1, 4], { nodes: [attend], initializers })).rejects.toThrow(/total_sequence_length is -8/);
+  });
+});
+
+test('Attention of heads of any size', async () => {
+  const size = 70_000;
+  const parts: Parts = {
+    nodes: [node('Attention', ['x', 'x', 'x'], ['y'], { attributes: [float('scale', 0)] })],
+    opset: 23,
+  };
+  const [first] = (await runOn([1, 1, 2, size], parts)).y.data as Float32Array;
+  expect(first).toBe(size / 2 - 3);
 });
 
 test('a convolution with weights of another type', async () => {
