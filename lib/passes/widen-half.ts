@@ -35,6 +35,8 @@ function isWidened(node: Node): boolean {
   if (node.op.startsWith('Gather') && table?.constant?.kind === 'tensor' && sizeOf(table.constant.dims) > LARGE_TABLE) {
     return false;
   }
+  // A cache that every token adds to is copied as it is stored; the rest of such a node is small beside it.
+  if (node.op === 'GroupQueryAttention' && isHalf(node.inputs[3] ?? null)) return false;
   return values.every((value) => dtypeOf(value) !== undefined);
 }
 

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { fromNumbers } from '../../../lib/ir/tensor.ts';
 import { cleanup } from '../../../lib/passes/cleanup.ts';
 import { widenHalf } from '../../../lib/passes/widen-half.ts';
-import { attribute, graph, node, port, rawTensor } from '../../models/onnx-writer.ts';
+import { attribute, graph, node, opset, port, rawTensor } from '../../models/onnx-writer.ts';
 import { noise, rewrite } from './harness.ts';
 
 describe.each(['float16', 'bfloat16'] as const)('%s', (dtype) => {
@@ -47,6 +47,36 @@ describe.each(['float16', 'bfloat16'] as const)('%s', (dtype) => {
     };
     const feeds = [fromNumbers('int64', [2], [5, 69999])];
     expect(rewrite(parts, [widenHalf], { feeds, tolerance }).ops).toEqual(['Gather', 'Cast', 'Sqrt', 'Cast']);
+  });
+
+  test('caches stay as they are stored', () => {
+    const states = ['past_key', 'past_value'].map((name) => port(name, dtype, [1, 1, 3, 4]));
+    const inputs = ['n', 'k', 'v', 'past_key', 'past_value', 'last', 'total'];
+    const attributes = [attribute.int('num_heads', 1), attribute.int('kv_num_heads', 1)];
+    const parts = {
+      opsets: [opset('', 17), opset('com.microsoft', 1)],
+      nodes: [
+        node('Neg', ['q'], ['n']),
+        node('GroupQueryAttention', inputs, ['a', 'key', 'value'], { domain: 'com.microsoft', attributes }),
+        node('Abs', ['a'], ['y']),
+      ],
+      inputs: [...['q', 'k', 'v'].map((name) => port(name, dtype, [1, 1, 4])), ...states, port('last', 'int32', [1])],
+      outputs: ['y', 'key', 'value'].map((name) => port(name, dtype)),
+      initializers: [rawTensor('total', 'int32', [1], Int32Array.of(4))],
+    };
+    const half = (dims: number[], seed: number) =>
+      fromNumbers(
+        dtype,
+        dims,
+        noise(
+          dims.reduce((a, b) => a * b),
+          seed,
+        ),
+      );
+    const feeds = [1, 2, 3].map((seed) => half([1, 1, 4], seed));
+    feeds.push(half([1, 1, 3, 4], 4), half([1, 1, 3, 4], 5), fromNumbers('int32', [1], [3]));
+    const { ops } = rewrite(parts, [widenHalf], { feeds, tolerance });
+    expect(ops).toEqual(['Cast', 'Neg', 'Cast', 'com.microsoft.GroupQueryAttention', 'Cast', 'Abs', 'Cast']);
   });
 
   test('bodies are widened within, and capture values as they were', () => {
