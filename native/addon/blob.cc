@@ -59,13 +59,16 @@ std::shared_ptr<Blob> requireBlob(napi_env env, napi_value value) {
 
 Napi::Value wrapBlob(Napi::Env env, std::shared_ptr<Blob> blob) {
   const int64_t bytes = static_cast<int64_t>(blob->memory.capacity());
-  Napi::MemoryManagement::AdjustExternalMemory(env, bytes);
-  auto* handle = new Handle{Handle::kMagic, Handle::kBlob, std::move(blob)};
-  return Napi::External<Handle>::New(env, handle, [bytes](Napi::Env at, Handle* h) {
+  // Making the External fails where the environment is about to end.
+  auto handle = std::make_unique<Handle>(Handle{Handle::kMagic, Handle::kBlob, std::move(blob)});
+  const auto external = Napi::External<Handle>::New(env, handle.get(), [bytes](Napi::Env at, Handle* h) {
     delete h;
     int64_t total;
     napi_adjust_external_memory(at, -bytes, &total);
   });
+  handle.release();
+  Napi::MemoryManagement::AdjustExternalMemory(env, bytes);
+  return external;
 }
 
 Napi::Value constant(const Napi::CallbackInfo& info) {

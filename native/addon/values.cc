@@ -86,8 +86,11 @@ Isa chosenIsa(Napi::Env env) {
 }
 
 Napi::Value wrapHandle(Napi::Env env, Handle::Kind kind, std::shared_ptr<void> object) {
-  auto* handle = new Handle{Handle::kMagic, kind, std::move(object)};
-  return Napi::External<Handle>::New(env, handle, [](Napi::Env, Handle* h) { delete h; });
+  // Making the External fails where the environment is about to end.
+  auto handle = std::make_unique<Handle>(Handle{Handle::kMagic, kind, std::move(object)});
+  const auto external = Napi::External<Handle>::New(env, handle.get(), [](Napi::Env, Handle* h) { delete h; });
+  handle.release();
+  return external;
 }
 
 Handle* handleOf(napi_env env, napi_value value) {

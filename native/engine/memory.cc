@@ -14,6 +14,8 @@ namespace {
 
 constexpr size_t kHugePage = size_t{2} << 20;
 constexpr size_t kPage = 4096;
+/// From here on blocks are mapped: freed on another thread than allocated, they would fragment the heaps of threads.
+constexpr size_t kMappedBytes = 128 * 1024;
 
 /// A mapping of `bytes` bytes, aligned to huge pages from 2 MiB on. Null when refused.
 uint8_t* map(size_t bytes) {
@@ -62,7 +64,7 @@ Block::~Block() {
 }
 
 Block Block::allocate(size_t bytes) {
-  if (bytes >= kHugePage) return allocateMapped(bytes);
+  if (bytes >= kMappedBytes) return allocateMapped(bytes);
   Block block;
   const size_t capacity = std::max<size_t>(64, roundUp64(bytes));
   block.data_ = static_cast<uint8_t*>(std::aligned_alloc(64, capacity));

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 
-const [dist, action, file, value] = isMainThread ? process.argv.slice(2) : workerData;
+const [dist, action, file, value, reached] = isMainThread ? process.argv.slice(2) : workerData;
 const { Session, Tensor } = await import(pathToFileURL(`${dist}/index.js`).href);
 
 function feedsOf(session) {
@@ -41,22 +41,26 @@ async function work() {
   parentPort.postMessage('started');
   for (;;) {
     const session = await Session.load(file);
+    Atomics.store(reached, 0, 1);
     const feeds = feedsOf(session);
     await Promise.all([session.run(feeds), session.run(feeds), session.run(feeds)]);
+    Atomics.store(reached, 1, 1);
     session.runSync(feeds);
     if (Math.random() < 0.5) await session.dispose();
   }
 }
 
-async function terminate() {
-  const worker = new Worker(new URL(import.meta.url), { workerData: [dist, 'work', file] });
+/** Counts where a Worker was when it ended: before its first session, in its first runs, or later. */
+async function terminate(where) {
+  const seen = new Int32Array(new SharedArrayBuffer(8));
+  const worker = new Worker(new URL(import.meta.url), { workerData: [dist, 'work', file, '', seen] });
   worker.on('error', (error) => {
     throw error;
   });
-  // Some end before they have loaded the addon, some after, some in the middle of runs.
   if (Math.random() < 0.9) await new Promise((resolve) => worker.once('message', resolve));
-  await new Promise((resolve) => setTimeout(resolve, Math.random() * 30));
+  await new Promise((resolve) => setTimeout(resolve, Math.random() * 60));
   await worker.terminate();
+  where[seen[0] + seen[1]]++;
 }
 
 const actions = {
@@ -66,10 +70,11 @@ const actions = {
     await session.run(feedsOf(session));
   },
   async terminate() {
-    const memory = await memoryOf(Number(value), terminate);
+    const where = [0, 0, 0];
+    const memory = await memoryOf(Number(value), () => terminate(where));
     const session = await Session.load(file);
     await session.run(feedsOf(session));
-    console.log(JSON.stringify(memory));
+    console.log(JSON.stringify({ memory, where }));
   },
   async cycles() {
     const bytes = readFileSync(file);
@@ -78,7 +83,7 @@ const actions = {
       await session.run(feedsOf(session));
       await session.dispose();
     });
-    console.log(JSON.stringify(memory));
+    console.log(JSON.stringify({ memory }));
   },
   async 'file-cycles'() {
     const memory = await memoryOf(Number(value), async () => {
@@ -86,7 +91,7 @@ const actions = {
       await session.run(feedsOf(session));
       await session.dispose();
     });
-    console.log(JSON.stringify(memory));
+    console.log(JSON.stringify({ memory }));
   },
   async undisposed() {
     const bytes = readFileSync(file);
@@ -94,7 +99,7 @@ const actions = {
       const session = await Session.load(bytes);
       await session.run(feedsOf(session));
     });
-    console.log(JSON.stringify(memory));
+    console.log(JSON.stringify({ memory }));
   },
   async outputs() {
     const session = await Session.load(file);
@@ -102,7 +107,7 @@ const actions = {
     const rounds = await memoryOf(Number(value), () => session.run({ x }));
     const before = inMegabytes();
     for (let i = 0; i < Number(value); i++) session.runSync({ x });
-    console.log(JSON.stringify([...rounds, before, inMegabytes()]));
+    console.log(JSON.stringify({ memory: rounds, before, after: inMegabytes() }));
   },
   async load() {
     setTimeout(() => process.exit(7), Number(value));

@@ -36,7 +36,7 @@ describe('a process', () => {
   test('outlives Workers that are terminated while they load and run', () => {
     const { stdout, ...ending } = runChild('terminate', small, '10');
     expect(ending).toEqual({ status: 0, signal: null, stderr: '' });
-    expect(JSON.parse(stdout)).toHaveLength(10);
+    expect(JSON.parse(stdout).memory).toHaveLength(10);
   });
 });
 
