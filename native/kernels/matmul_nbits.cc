@@ -173,7 +173,7 @@ void runProduct(const Step& step, Range* range) {
   const Weights w = readWeights(step, kColumns);
   const int64_t rows = intParam(step, kRows), blocks = (rows + kBlockRows - 1) / kBlockRows;
   for (int64_t unit = range->begin; unit < range->end; unit++) {
-    const int64_t block = unit % blocks, panel = unit / blocks;
+    const auto [panel, block] = unitAt(unit, w.panels(), blocks, kBlockRows * (w.depth * 4));
     const int64_t first = rows * block / blocks, count = rows * (block + 1) / blocks - first;
     if (w.bits == 2) runSome<2, kBlockRows>(step, w, count, first, panel);
     if (w.bits == 4 && intParam(step, kTable)) {

@@ -45,6 +45,21 @@ struct Weights {
   return nullptr;
 }
 
+/// A panel of columns and a block of rows.
+struct Unit {
+  int64_t panel, block;
+};
+
+/// Unit number `unit` of panels times blocks. Blocks are walked in tiles, of which rows of `block_bytes` a block stay
+/// in the second cache while all panels pass.
+FILIGREE_INLINE Unit unitAt(int64_t unit, int64_t panels, int64_t blocks, int64_t block_bytes) {
+  constexpr int64_t kTileBytes = 256 * 1024;
+  const int64_t most = block_bytes < kTileBytes ? kTileBytes / (block_bytes + 1) + 1 : 1;
+  const int64_t first = unit / (panels * most) * most, rest = unit - first * panels;
+  const int64_t tile = blocks - first < most ? blocks - first : most;
+  return {rest / tile, first + rest % tile};
+}
+
 /// True where operand k holds the packing.
 [[maybe_unused]] bool holdsPacking(const Step& step, int k, const Weights& w) {
   return holds(step, k, product(w.panels(), product(w.blocks(), w.lines() * kPanel)), 4);

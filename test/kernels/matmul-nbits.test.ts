@@ -25,6 +25,7 @@ const cases: Case[] = [
   { rows: 3, columns: 19, depth: 90, bits: 2, block: 64, zeros: 0 },
   { rows: 3, columns: 70, depth: 260, bits: 8, block: 128, zeros: 1 },
   { rows: 2, columns: 19, depth: 40, bits: 8, block: 16, zeros: 2 },
+  { rows: 27, columns: 37, depth: 4000, bits: 4, block: 32, zeros: 1 },
   { rows: 0, columns: 4, depth: 16, bits: 4, block: 16, zeros: 0 },
 ];
 
