@@ -47,6 +47,10 @@ export function openModel(args: Arguments, threads: number): OpenedModel {
   const batch = args.count('batch', 1);
   const wishes = parseShapes(args.text('shape'), batch, compiled.model);
   const feeds = gatherInputs(compiled.model, args.list('input'), wishes);
+  if (batch > 1 && !feeds.some((feed) => feed?.kind === 'tensor' && feed.dims[0] === batch)) {
+    compiled.dispose();
+    throw new OptionError(`--batch: no input of the model takes ${batch} as its first dimension`, { option: 'batch' });
+  }
   return { compiled, feeds, batch, imposed, loadMs };
 }
 

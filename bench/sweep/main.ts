@@ -1,0 +1,110 @@
+/** Times a model with zeros imposed on its weights, over sparsities and batches, and flags what is not monotonic. */
+
+import { basename } from 'node:path';
+import { parseArgs } from 'node:util';
+import { OptionError } from '../../lib/errors.ts';
+import { thisMachine } from '../../lib/runtime/machine.ts';
+import { countList, numberList, oneCount, oneNumber, runMain } from '../report/arguments.ts';
+import { benchmark, type ChildResult } from '../report/child.ts';
+import { publish, reportHelp, reportOptions } from '../report/report.ts';
+import { disturbedNote, type Summary, summarize } from '../report/summary.ts';
+import type { Column } from '../report/table.ts';
+import { flagsOf } from './flags.ts';
+
+const help = `usage: npm run bench:sweep -- MODEL [--sparsity 0,0.5,0.8,0.9,0.95] [--batch 1,2,4,8,16] ...
+
+Imposes zeros on the weights of a model and times it. Flags entries that are slower with more zeros, and batches whose
+items are slower than one alone. Times are the least of all rounds, over the batch.
+
+  --sparsity LIST        shares of zeros (0,0.5,0.8,0.9,0.95)
+  --batch LIST           sizes of the first dimension (1,2,4,8,16)
+  --threads T            threads of a run (the usable cores)
+  --seconds S            how long to measure a round (1)
+  --rounds R             rounds over all entries, each entry a process (3)
+  --tolerance P          percent that more zeros may be slower (5)
+  --batch-tolerance P    percent that an item of a batch may be slower (0)
+  --shape TEXT           shapes and symbolic sizes as \`filigree benchmark\` takes them
+  --timeout S            most seconds of a process (300)
+${reportHelp}`;
+
+interface Row extends Summary {
+  readonly sparsity: number;
+  readonly batch: number;
+  readonly itemMs: number;
+  readonly flags: readonly string[];
+}
+
+const columns: Column<Row>[] = [
+  { title: 'zeros %', digits: 1, of: (row) => row.sparsity * 100 },
+  { title: 'batch', of: (row) => row.batch },
+  { title: 'ms/item', digits: 3, of: (row) => row.itemMs },
+  { title: 'median ms', digits: 3, of: (row) => row.medianMs },
+  { title: 'min ms', digits: 3, of: (row) => row.minMs },
+  { title: 'peak MB', of: (row) => row.peakMb },
+  { title: 'flag', of: (row) => row.error ?? row.flags.join('; ') },
+];
+
+async function main(argv: string[]): Promise<number> {
+  const { values, positionals } = parseArgs({
+    args: argv,
+    allowPositionals: true,
+    options: {
+      ...reportOptions,
+      sparsity: { type: 'string', default: '0,0.5,0.8,0.9,0.95' },
+      batch: { type: 'string', default: '1,2,4,8,16' },
+      threads: { type: 'string' },
+      seconds: { type: 'string', default: '1' },
+      rounds: { type: 'string', default: '3' },
+      tolerance: { type: 'string', default: '5' },
+      'batch-tolerance': { type: 'string', default: '0' },
+      shape: { type: 'string' },
+      timeout: { type: 'string', default: '300' },
+    },
+  });
+  const [model] = positionals;
+  if (!model || positionals.length > 1) throw new OptionError('name one model');
+  const threads = oneCount('threads', values.threads ?? String(thisMachine().cores));
+  const seconds = oneNumber('seconds', values.seconds, 0);
+  const timeout = oneNumber('timeout', values.timeout, 1);
+  const rounds = oneCount('rounds', values.rounds);
+  const tolerances = {
+    zeros: oneNumber('tolerance', values.tolerance, 0) / 100,
+    batch: oneNumber('batch-tolerance', values['batch-tolerance'], 0) / 100,
+  };
+  const sparsities = [...new Set(numberList('sparsity', values.sparsity, 0, 1))].sort((a, b) => a - b);
+  const batches = [...new Set(countList('batch', values.batch))].sort((a, b) => a - b);
+  const cases = batches.flatMap((batch) => sparsities.map((sparsity) => ({ sparsity, batch })));
+  const results = cases.map((): ChildResult[] => []);
+  for (let round = 0; round < rounds; round++) {
+    for (const [i, { sparsity, batch }] of cases.entries()) {
+      const args = [model, '--batch', String(batch), '--threads', String(threads), '--seconds', String(seconds)];
+      if (sparsity > 0) args.push('--impose-sparsity', String(sparsity));
+      if (values.shape) args.push('--shape', values.shape);
+      results[i]!.push(await benchmark(args, timeout));
+    }
+  }
+  const points = cases.map((each, i) => {
+    const summary = summarize(results[i]!);
+    return { ...each, ...summary, itemMs: summary.minMs / each.batch };
+  });
+  const flags = flagsOf(points, tolerances);
+  const rows = points.map((point, i): Row => ({ ...point, flags: flags[i]! }));
+  const flagged = rows.filter((row) => row.flags.length > 0).length;
+  const notes = [
+    `${threads} threads, ${rounds} round(s) of ${seconds} s; the outputs of a model with imposed zeros are not its own.`,
+    `${flagged} of ${rows.length} entries flagged: more than ${tolerances.zeros * 100} % slower than the fastest with fewer zeros, or an item more than ${tolerances.batch * 100} % slower than at batch 1.`,
+    ...disturbedNote(rows),
+  ];
+  const groups = batches.map((batch) => ({
+    label: `batch ${batch}`,
+    values: rows.filter((row) => row.batch === batch).map((row) => row.itemMs),
+  }));
+  const series = sparsities.map((sparsity) => `${sparsity * 100} % zeros`);
+  const name = basename(model, '.onnx');
+  const chart = { title: `${name}: milliseconds an item`, unit: 'ms', series, groups };
+  const details = { model: name, threads, seconds, rounds, tolerances };
+  publish({ title: `Sparsity and batch: ${name}`, columns, rows, notes, chart, details }, values);
+  return rows.some((row) => row.error !== undefined) ? 1 : 0;
+}
+
+void runMain(help, main);
