@@ -12,6 +12,8 @@ export interface BatcherOptions {
   readonly maxDelayMs?: number;
   /** Requests waiting beyond which new ones are refused with RunError. 1024 by default. */
   readonly maxQueue?: number;
+  /** Batches under way at once; others wait, and grow meanwhile. 2 by default, more for sessions of fewer threads. */
+  readonly concurrency?: number;
 }
 
 interface Waiting {
@@ -20,19 +22,31 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 
+/** Requests of one signature that will be a batch. */
+interface Queue {
+  readonly signature: string;
+  readonly waiting: Waiting[];
+  readonly timer: NodeJS.Timeout;
+}
+
 /** Runs requests of equal signature as one, along axis 0. */
 export class Batcher {
   readonly #run: Runner;
   readonly #maxBatch: number;
   readonly #maxDelay: number;
   readonly #maxQueue: number;
-  readonly #queues = new Map<string, { waiting: Waiting[]; timer: NodeJS.Timeout }>();
+  readonly #concurrency: number;
+  /** Batches that requests may join still. */
+  readonly #open = new Map<string, Queue>();
+  /** Batches that are full or whose time has come, the longest first. */
+  readonly #due = new Set<Queue>();
   #queued = 0;
+  #running = 0;
   #closed = false;
 
-  constructor(run: Runner, { maxBatch = 16, maxDelayMs = 2, maxQueue = 1024 }: BatcherOptions = {}) {
-    const bounds = { maxBatch: [maxBatch, 1], maxDelayMs: [maxDelayMs, 0], maxQueue: [maxQueue, 1] };
-    for (const [name, [value, least]] of Object.entries(bounds)) {
+  constructor(run: Runner, { maxBatch = 16, maxDelayMs = 2, maxQueue = 1024, concurrency = 2 }: BatcherOptions = {}) {
+    const counts = { maxBatch: [maxBatch, 1], maxQueue: [maxQueue, 1], concurrency: [concurrency, 1] };
+    for (const [name, [value, least]] of Object.entries({ ...counts, maxDelayMs: [maxDelayMs, 0] })) {
       if (!(value >= least) || (name !== 'maxDelayMs' && !Number.isSafeInteger(value))) {
         throw new OptionError(`batcher: option "${name}" has to be at least ${least}, got ${value}`, { option: name });
       }
@@ -41,6 +55,7 @@ export class Batcher {
     this.#maxBatch = maxBatch;
     this.#maxDelay = maxDelayMs;
     this.#maxQueue = maxQueue;
+    this.#concurrency = concurrency;
   }
 
   /** Requests that wait for their batch to begin. */
@@ -59,30 +74,43 @@ export class Batcher {
     }
     const signature = signatureOf(feeds);
     return new Promise((resolve, reject) => {
-      let queue = this.#queues.get(signature);
-      if (!queue) {
-        queue = { waiting: [], timer: setTimeout(() => this.#flush(signature), this.#maxDelay) };
-        this.#queues.set(signature, queue);
-      }
+      const queue = this.#open.get(signature) ?? this.#begin(signature);
       queue.waiting.push({ feeds, resolve, reject });
       this.#queued++;
-      if (queue.waiting.length >= this.#maxBatch) this.#flush(signature);
+      if (queue.waiting.length < this.#maxBatch) return;
+      this.#open.delete(signature);
+      this.#becomesDue(queue);
     });
   }
 
   /** Runs what waits, and takes no more. */
   close(): void {
     this.#closed = true;
-    for (const signature of [...this.#queues.keys()]) this.#flush(signature);
+    for (const queue of this.#open.values()) this.#becomesDue(queue);
   }
 
-  #flush(signature: string): void {
-    const queue = this.#queues.get(signature);
-    if (!queue) return;
+  #begin(signature: string): Queue {
+    const timer = setTimeout(() => this.#becomesDue(queue), this.#maxDelay);
+    const queue: Queue = { signature, waiting: [], timer };
+    this.#open.set(signature, queue);
+    return queue;
+  }
+
+  #becomesDue(queue: Queue): void {
     clearTimeout(queue.timer);
-    this.#queues.delete(signature);
-    this.#queued -= queue.waiting.length;
-    void this.#runBatch(queue.waiting);
+    this.#due.add(queue);
+    this.#startDue();
+  }
+
+  #startDue(): void {
+    for (const queue of this.#due) {
+      if (this.#running >= this.#concurrency) return;
+      this.#due.delete(queue);
+      if (this.#open.get(queue.signature) === queue) this.#open.delete(queue.signature);
+      this.#queued -= queue.waiting.length;
+      this.#running++;
+      void this.#runBatch(queue.waiting);
+    }
   }
 
   async #runBatch(waiting: readonly Waiting[]): Promise<void> {
@@ -90,6 +118,8 @@ export class Batcher {
       this.#run,
       waiting.map(({ feeds }) => feeds),
     );
+    this.#running--;
+    this.#startDue();
     for (const [i, result] of results.entries()) {
       if (result.status === 'fulfilled') waiting[i].resolve(result.value);
       else waiting[i].reject(result.reason);

@@ -6,6 +6,7 @@ import type { HostValue } from '../ir/tensor.ts';
 import { Batcher, type BatcherOptions } from './batcher.ts';
 import { CompiledModel } from './compiled.ts';
 import { contentOfFeed, type RunValue, valueForCaller } from './feeds.ts';
+import { thisMachine } from './machine.ts';
 import { checkRunOptions, checkSessionOptions, type RunOptions, type SessionOptions } from './options.ts';
 
 import { type StreamOptions, streamResults } from './stream.ts';
@@ -82,7 +83,12 @@ export class Session {
    * compute the rows of a batch apart. Where an output's first dimension is fixed, requests run one by one.
    */
   batcher(options: BatcherOptions = {}): Batcher {
-    return new Batcher((feeds) => this.run(feeds), { ...options, maxBatch: this.#batchOf(options.maxBatch) });
+    const busy = Math.ceil(thisMachine().cores / this.#compiled.threads);
+    return new Batcher((feeds) => this.run(feeds), {
+      ...options,
+      maxBatch: this.#batchOf(options.maxBatch),
+      concurrency: options.concurrency ?? busy + 1,
+    });
   }
 
   /**

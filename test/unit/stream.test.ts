@@ -114,6 +114,61 @@ describe('batcher', () => {
     expect(batcher.queued).toBe(0);
   });
 
+  test('a request waits no longer than its deadline, and a full queue takes more once it has moved on', async () => {
+    const { run, seen } = echo();
+    const batcher = new Batcher(run, { maxBatch: 8, maxDelayMs: 40, maxQueue: 2 });
+    const start = performance.now();
+    const first = [1, 2].map((value) => batcher.run({ x: row(value) }));
+    await expect(batcher.run({ x: row(3) })).rejects.toMatchObject({ code: 'ERR_RUN', details: { maxQueue: 2 } });
+    await setTimeout(20);
+    expect(seen.calls).toEqual([]);
+    await Promise.all(first);
+    const waited = performance.now() - start;
+    expect(waited).toBeGreaterThan(35);
+    expect(waited).toBeLessThan(1000);
+    expect(seen.calls).toEqual([2]);
+    expect(valuesOf(await batcher.run({ x: row(4) }))).toEqual([4]);
+  });
+
+  test('under load batches wait and grow, and the queue fills', async () => {
+    const { run, seen } = echo();
+    const batcher = new Batcher(run, { maxBatch: 4, maxDelayMs: 0, maxQueue: 6, concurrency: 1 });
+    const all = Array.from({ length: 12 }, (_, i) => batcher.run({ x: row(i) }));
+    // Four run, six wait, two are too many.
+    expect(batcher.queued).toBe(6);
+    const settled = await Promise.allSettled(all);
+    expect(settled.filter(({ status }) => status === 'rejected')).toHaveLength(2);
+    expect(seen).toMatchObject({ calls: [4, 4, 2], most: 1 });
+    expect(batcher.queued).toBe(0);
+  });
+
+  test('a batch whose time has come is joined until it runs', async () => {
+    const { run, seen } = echo();
+    const batcher = new Batcher(run, { maxBatch: 8, maxDelayMs: 0, concurrency: 1 });
+    const all = [batcher.run({ x: row(0) })];
+    while (seen.calls.length === 0) await setTimeout(1);
+    for (let i = 1; i <= 3; i++) {
+      all.push(batcher.run({ x: row(i) }));
+      await setTimeout(3);
+    }
+    batcher.close();
+    expect((await Promise.all(all)).map((each) => valuesOf(each)[0])).toEqual([0, 1, 2, 3]);
+    expect(seen.calls).toEqual([1, 3]);
+  });
+
+  test('the deadline is that of the first request', async () => {
+    const { run, seen } = echo();
+    const batcher = new Batcher(run, { maxBatch: 100, maxDelayMs: 50 });
+    const all: Promise<Values>[] = [];
+    const end = performance.now() + 300;
+    while (performance.now() < end) {
+      all.push(batcher.run({ x: row(1) }));
+      await setTimeout(10);
+    }
+    expect(seen.calls.length).toBeGreaterThanOrEqual(2);
+    await Promise.all(all);
+  });
+
   test('a request that fails fails alone', async () => {
     const batcher = new Batcher(echo().run, { maxBatch: 3 });
     const all = await Promise.allSettled([1, 13, 3].map((value) => batcher.run({ x: row(value) })));
