@@ -1,7 +1,7 @@
 /** Normalizations over channels and planes: batch, instance, group, Lp, mean-variance, local response. */
 
 import { tensorType, type ValueType } from '../ir/graph.ts';
-import { type Shape, shapeText, sizeBetween, sizeOf } from '../ir/shape.ts';
+import { isConcrete, type Shape, shapeText, sizeBetween, sizeOf } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor } from '../ir/tensor.ts';
 import { normalizeAxes } from './axes.ts';
 import { expectKind, expectKinds, expectSame, floatKinds, numberSink, numbersOf } from './elements.ts';
@@ -60,7 +60,10 @@ function batchInfer(ctx: InferContext): ValueType[] {
     ['scale', 'bias', 'mean', 'variance'].forEach((what, i) => {
       const shape = ctx.shape(i + 1);
       // Without `spatial` the parameters have the shape of one image.
-      if (shape && shape.length === 1) checkVector(ctx, what, shape, size);
+      if (shape?.length === 1) checkVector(ctx, what, shape, size);
+      else if (isConcrete(shape) && typeof size === 'number' && sizeOf(shape) !== size) {
+        throw ctx.error(`the ${what} is ${shapeText(shape)}, expected ${size} elements`);
+      }
     });
   }
   const dtype = expectKind(ctx, 0, floatKinds);

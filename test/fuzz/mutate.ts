@@ -250,7 +250,7 @@ function changeOf(random: Random): Change {
 }
 
 /** Blind changes to bytes: flips, cuts, runs of noise, pieces copied or removed. */
-function noise(random: Random, source: Uint8Array): Mutant {
+export function noise(random: Random, source: Uint8Array): Mutant {
   let bytes = source.slice();
   const changes: string[] = [];
   for (let times = 1 + random.below(3); times > 0 && bytes.length > 0; times--) {

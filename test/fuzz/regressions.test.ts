@@ -222,6 +222,12 @@ test('windows beyond what kernels count', async () => {
   expect([...y.data]).toEqual([-2, -2, -2]);
 });
 
+test('a statistic of BatchNormalization that is a scalar', async () => {
+  const norm = node('BatchNormalization', ['x', 'v', 'v', 's', 'v'], ['y']);
+  const parts: Parts = { nodes: [norm], initializers: [floats('v', [1, 1]), floats('s', [1], [])] };
+  await expect(runOn([1, 2, 2], parts)).rejects.toThrow(/mean is \[\], expected 2 elements/);
+});
+
 test('Clip of an operator set whose bounds are attributes', async () => {
   const clip = node('Clip', ['x', 'low'], ['y']);
   const parts: Parts = { nodes: [clip], initializers: [floats('low', [0], [])], opset: 9 };
