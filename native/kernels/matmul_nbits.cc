@@ -11,9 +11,17 @@ namespace {
 
 #if defined(FILIGREE_AVX512)
 constexpr int kBlockRows = 8;
+constexpr int kTallRows = 12;
 #else
 constexpr int kBlockRows = 4;
+constexpr int kTallRows = 6;
 #endif
+/// From this many rows on, numbers are made of a panel's levels once for a tile of rows.
+constexpr int64_t kManyRows = 32;
+constexpr int64_t kTileRows = 64;
+/// Steps of the depth whose numbers exist together; a multiple of every word's levels.
+constexpr int64_t kChunk = 128;
+
 enum { kX, kW, kBias, kY };
 enum { kRows, kColumns, kDepth, kBits, kBlock, kZeros, kTable };
 constexpr int kPackTable = 6;
@@ -43,6 +51,12 @@ const char* checkProduct(const Step& step, Work* work) {
   if (!holdsPacking(step, kW, w)) return "the weights are smaller than their sizes say";
   if (step.operands[kBias].bytes && !holds(step, kBias, w.columns, 4)) return "the bias is smaller than the columns";
   if (!holds(step, kY, product(rows, w.columns), 4)) return "y is smaller than its sizes say";
+  if (rows >= kManyRows) {
+    work->units = product(w.panels(), (rows + kTileRows - 1) / kTileRows);
+    work->cost = static_cast<double>(w.panels()) * static_cast<double>(w.depth) * static_cast<double>(rows) * 0.3;
+    work->scratch = static_cast<size_t>((kChunk + kTileRows) * kPanel * 4);
+    return nullptr;
+  }
   work->units = product(w.panels(), (rows + kBlockRows - 1) / kBlockRows);
   const double busy = rows < kBlockRows ? static_cast<double>(rows) : kBlockRows;
   work->cost = static_cast<double>(work->units) * static_cast<double>(w.depth) * (busy * 0.4 + 1.2);
@@ -169,11 +183,109 @@ FILIGREE_INLINE void runSome(const Step& step, const Weights& w, int64_t rows, i
   }
 }
 
+/// The numbers of `count` steps of a panel's depth from `from` on: lines of kPanel lanes.
+template <int kind>
+void unpackChunk(const Weights& w, const int32_t* packed, int64_t from, int64_t count, const float* table, float* to) {
+  constexpr int kSteps = 32 / kBitsOf<kind>;
+  for (int64_t k = 0; k < count; k += kSteps) {
+    const int64_t at = from + k;
+    const int32_t* block = packed + at / w.block * w.lines() * kPanel;
+    const int32_t* line = block + at % w.block / kSteps * kPanel;
+    const float* scales = reinterpret_cast<const float*>(block + w.words() * kPanel);
+    const int steps = static_cast<int>(count - k < kSteps ? count - k : kSteps);
+    for (int v = 0; v < kPanelVectors; v++) {
+      const I32 words = loadI(line + v * kLanes);
+      const F32 scale = load(scales + v * kLanes), offset = w.zeros ? load(scales + kPanel + v * kLanes) : zero();
+      for (int i = 0; i < steps; i++) {
+        store(to + (k + i) * kPanel + v * kLanes, fma(levels<kind>(words, i, table), scale, offset));
+      }
+    }
+  }
+}
+
+/// totals += x times lines, R rows.
+template <int R>
+__attribute__((noinline)) void addLines(const float* x, int64_t row, const float* lines, int64_t count, float* totals) {
+  F32 acc[R][kPanelVectors];
+  // Groups of three rows share a pointer: their addresses fit one addressing mode each.
+  constexpr int kGroups = (R + 2) / 3;
+  const float* from[kGroups];
+  for (int g = 0; g < kGroups; g++) from[g] = x + 3 * g * row;
+  for (int r = 0; r < R; r++) {
+    for (int v = 0; v < kPanelVectors; v++) acc[r][v] = load(totals + r * kPanel + v * kLanes);
+  }
+  for (int64_t k = 0; k < count; k++, lines += kPanel) {
+    const F32 line[kPanelVectors] = {load(lines), load(lines + kLanes)};
+    for (int r = 0; r < R; r++) {
+      const F32 value = set1(from[r / 3][r % 3 * row]);
+      for (int v = 0; v < kPanelVectors; v++) acc[r][v] = fma(value, line[v], acc[r][v]);
+    }
+    for (int g = 0; g < kGroups; g++) from[g]++;
+  }
+  for (int r = 0; r < R; r++) {
+    for (int v = 0; v < kPanelVectors; v++) store(totals + r * kPanel + v * kLanes, acc[r][v]);
+  }
+}
+
+template <int R>
+FILIGREE_INLINE void addSome(int64_t rows, const float* x, int64_t row, const float* lines, int64_t count,
+                             float* totals) {
+  if constexpr (R > 0) {
+    if (rows == R) return addLines<R>(x, row, lines, count, totals);
+    addSome<R - 1>(rows, x, row, lines, count, totals);
+  }
+}
+
+/// A panel of columns for a tile of rows.
+template <int kind>
+void runTile(const Step& step, const Weights& w, int64_t first, int64_t rows, int64_t panel, float* scratch) {
+  float *lines = scratch, *totals = scratch + kChunk * kPanel;
+  const float *x = input<float>(step, kX) + first * w.depth, *table = kTableValues[intParam(step, kTable)];
+  const int32_t* packed = input<int32_t>(step, kW) + panel * w.panelWords();
+  for (int64_t i = 0; i < rows * kPanel; i += kLanes) store(totals + i, zero());
+  const int64_t blocks = (rows + kTallRows - 1) / kTallRows;
+  for (int64_t k = 0; k < w.depth; k += kChunk) {
+    const int64_t count = w.depth - k < kChunk ? w.depth - k : kChunk;
+    unpackChunk<kind>(w, packed, k, count, table, lines);
+    for (int64_t b = 0; b < blocks; b++) {
+      const int64_t r = rows * b / blocks, many = rows * (b + 1) / blocks - r;
+      addSome<kTallRows>(many, x + r * w.depth + k, w.depth, lines, count, totals + r * kPanel);
+    }
+  }
+  for (int v = 0; v < kPanelVectors; v++) {
+    const int64_t column = panel * kPanel + v * kLanes, left = w.columns - column;
+    if (left <= 0) break;
+    const int lanes = static_cast<int>(left < kLanes ? left : kLanes);
+    const F32 bias = step.operands[kBias].bytes ? loadN(input<float>(step, kBias) + column, lanes) : zero();
+    for (int64_t r = 0; r < rows; r++) {
+      float* y = output<float>(step, kY) + (first + r) * w.columns + column;
+      storeN(y, load(totals + r * kPanel + v * kLanes) + bias, lanes);
+    }
+  }
+}
+
+void runTiles(const Step& step, const Weights& w, Range* range) {
+  const int64_t rows = intParam(step, kRows), tiles = (rows + kTileRows - 1) / kTileRows;
+  float* scratch = reinterpret_cast<float*>(range->scratch);
+  for (int64_t unit = range->begin; unit < range->end; unit++) {
+    const int64_t panel = unit % w.panels(), tile = unit / w.panels();
+    const int64_t first = rows * tile / tiles, count = rows * (tile + 1) / tiles - first;
+    if (w.bits == 2) runTile<2>(step, w, first, count, panel, scratch);
+    if (w.bits == 4 && intParam(step, kTable)) {
+      runTile<kByTable>(step, w, first, count, panel, scratch);
+      continue;
+    }
+    if (w.bits == 4) runTile<4>(step, w, first, count, panel, scratch);
+    if (w.bits == 8) runTile<8>(step, w, first, count, panel, scratch);
+  }
+}
+
 void runProduct(const Step& step, Range* range) {
   const Weights w = readWeights(step, kColumns);
+  if (intParam(step, kRows) >= kManyRows) return runTiles(step, w, range);
   const int64_t rows = intParam(step, kRows), blocks = (rows + kBlockRows - 1) / kBlockRows;
   for (int64_t unit = range->begin; unit < range->end; unit++) {
-    const auto [panel, block] = unitAt(unit, w.panels(), blocks, kBlockRows * (w.depth * 4));
+    const int64_t block = unit % blocks, panel = unit / blocks;
     const int64_t first = rows * block / blocks, count = rows * (block + 1) / blocks - first;
     if (w.bits == 2) runSome<2, kBlockRows>(step, w, count, first, panel);
     if (w.bits == 4 && intParam(step, kTable)) {

@@ -26,6 +26,12 @@ const cases: Case[] = [
   { rows: 3, columns: 70, depth: 260, bits: 8, block: 128, zeros: 1 },
   { rows: 2, columns: 19, depth: 40, bits: 8, block: 16, zeros: 2 },
   { rows: 27, columns: 37, depth: 4000, bits: 4, block: 32, zeros: 1 },
+  // Tiles of rows: their edges, and depths that end within a word, a block and a chunk.
+  ...[32, 63, 64, 65, 131].flatMap((rows): Case[] => [
+    { rows, columns: 37, depth: 133, bits: 4, block: 32, zeros: 1 },
+    { rows, columns: 5, depth: 128, bits: 8, block: 256, zeros: 0 },
+    { rows, columns: 33, depth: 17, bits: 2, block: 16, zeros: 2 },
+  ]),
   { rows: 0, columns: 4, depth: 16, bits: 4, block: 16, zeros: 0 },
 ];
 

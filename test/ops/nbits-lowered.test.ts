@@ -152,6 +152,8 @@ test('MatMulBnb4', () => {
   for (const quant_type of [0, 1]) {
     checkLowered(bnb4(35, 32, 16, { quant_type }));
     checkLowered(bnb4(20, 128, 64, { quant_type }, 'float16'));
+    const many = bnb4(35, 160, 32, { quant_type });
+    checkLowered({ ...many, inputs: [floats('float32', [40, 160], 1), ...many.inputs.slice(1)] });
   }
   expect(runLowered(bnb4(32, 16, 32, {})).reasons).toEqual(['blocks that are no parts of rows']);
   expect(runLowered(bnb4(4, 16, 16, { transB: 0 })).reasons).toEqual(['weights that are not transposed']);
