@@ -167,8 +167,13 @@ function shapeRange(ctx: NodeReader, rank: number): [number, number] {
   return [start, Math.max(clamp(ctx.int('end', rank)), start)];
 }
 
+function checkSizes(ctx: NodeReader, target: readonly number[]): void {
+  if (target.some((dim) => dim < 0)) throw ctx.error(`the shape [${target.join(',')}] has a negative size`);
+}
+
 function inferExpand(ctx: InferContext): Shape | undefined {
   const [input, target] = [ctx.shape(0), ctx.integers(1)];
+  if (target) checkSizes(ctx, target);
   if (input && target) return broadcastDims(ctx, [input, target] as readonly Shape[]);
   const entries = ctx.entries(1);
   if (input && entries) return broadcastDims(ctx, [input, entries] as readonly Shape[]);
@@ -179,7 +184,7 @@ function inferExpand(ctx: InferContext): Shape | undefined {
 function expand(ctx: ReferenceContext): HostTensor {
   const x = ctx.tensor(0);
   const target = ctx.integers(1);
-  if (target.some((dim) => dim < 0)) throw ctx.error(`the shape [${target.join(',')}] has a negative size`);
+  checkSizes(ctx, target);
   const dims = broadcastDims(ctx, [x.dims, target]);
   return strided(x, dims, broadcastStrides(x.dims, dims));
 }

@@ -4,7 +4,7 @@
  * A stage ends where a shape depends on data: the runtime runs it, reads the shapes, and plans the next stage.
  */
 
-import { InternalError, MemoryError } from '../errors.ts';
+import { InternalError, MemoryError, RunError } from '../errors.ts';
 import { byteLength } from '../ir/dtype.ts';
 import { bodiesOf, type Graph, type Node, nodeText, readsOf, type Value } from '../ir/graph.ts';
 import { shapeText, sizeOf } from '../ir/shape.ts';
@@ -151,10 +151,13 @@ class StagePlanner {
     return undefined;
   }
 
-  /** Refuses a value that no memory holds before anything is made for it. */
+  /** Refuses a value of impossible sizes, or that no memory holds, before anything is made for it. */
   #checkMemory(node: Node, types: readonly Typed[]): void {
     for (const type of types) {
       if (type.kind !== 'tensor' || type.dtype === 'string') continue;
+      if (!type.dims.every((dim) => Number.isInteger(dim) && dim >= 0)) {
+        throw new RunError(`${nodeText(node)}: an output of shape ${shapeText(type.dims)}`, { node: node.name });
+      }
       const elements = sizeOf(type.dims);
       if (byteLength(type.dtype, elements) <= this.#context.memoryLimit) continue;
       const text = `${nodeText(node)}: an output of ${elements} elements ${shapeText(type.dims)} is larger than memory`;

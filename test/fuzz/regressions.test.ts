@@ -106,6 +106,11 @@ test('working memory beyond the machine is a MemoryError', async () => {
   await expect(runOn([1, 1], parts)).rejects.toThrow(MemoryError);
 });
 
+test('an expansion to negative sizes', async () => {
+  const parts: Parts = { nodes: [node('Expand', ['x', 's'], ['y'])], initializers: [longs('s', [-3, -1, 1])] };
+  await expect(runOn([1], parts)).rejects.toThrow(/negative size/);
+});
+
 test('an input that may not be omitted', async () => {
   const parts: Parts = { nodes: [node('PRelu', ['', 'x'], ['y'])] };
   await expect(runOn([2], parts)).rejects.toThrow(/input 0 is omitted/);
