@@ -16,6 +16,7 @@ export const modelOptions: Readonly<Record<string, OptionHelp>> = {
     help: 'an input from a .npy, .pb or raw file, or a folder of input_N.pb',
   },
   threads: { type: 'string', value: 'T', help: 'most threads of a run (the usable cores)' },
+  cache: { type: 'string', value: 'DIR', help: 'keep plans and packed weights here, for the next start' },
   'impose-sparsity': {
     type: 'string',
     value: 'SHARE',
@@ -42,7 +43,11 @@ export function openModel(args: Arguments, threads: number): OpenedModel {
     });
   }
   const start = performance.now();
-  const compiled = CompiledModel.openSync(args.positionals[0], { threads, imposeSparsity: imposed });
+  const cache = args.text('cache');
+  const compiled = CompiledModel.openSync(args.positionals[0], {
+    ...{ threads, imposeSparsity: imposed },
+    ...(cache === undefined ? {} : { cache }),
+  });
   const loadMs = performance.now() - start;
   const batch = args.count('batch', 1);
   const wishes = parseShapes(args.text('shape'), batch, compiled.model);

@@ -15,8 +15,9 @@ import { AT_CALL_BYTES, copyAtCall, feedIsGone, isShared } from './feed-copies.t
 import { thisMachine } from './machine.ts';
 import { openModelFile } from './model-file.ts';
 import { batchOf, cutBatch, haveRows, itemBytes, type Panel, type Panels, RowCollector, sliceRows } from './panels.ts';
-import { type Execution, type Memory, Program } from './program.ts';
+import { type Execution, type Memory, Program, type ProgramStore, type SyncDriver } from './program.ts';
 import { ownResults } from './results.ts';
+import { StageStore } from './stage-store.ts';
 import { Weights } from './weights.ts';
 
 export interface CompileOptions extends LoadOptions {
@@ -28,6 +29,16 @@ export interface CompileOptions extends LoadOptions {
   readonly sparse?: boolean;
   /** Share of the weights to make zero before planning, by magnitude: outputs are then no longer the model's. */
   readonly imposeSparsity?: number;
+  /** A folder that keeps plans and packed weights for the next start; of use for models from files. */
+  readonly cache?: string;
+}
+
+/** The store of a model from a file whose weights are its own. */
+function storeOf(source: string | Uint8Array, options: CompileOptions): StageStore | undefined {
+  const { cache, imposeSparsity, externalData, threads = thisMachine().cores } = options;
+  if (!cache || typeof source !== 'string' || imposeSparsity || externalData) return undefined;
+  const { sparse = true, optimization = 'all' } = options;
+  return StageStore.open(cache, source, { threads, sparse, optimization });
 }
 
 /** What a single run may ask for. */
@@ -37,11 +48,16 @@ export type ContentRunOptions = Pick<DriveOptions, 'signal' | 'onProfile' | 'onR
 };
 
 export class CompiledModel {
-  readonly model: Model;
+  #model: Model;
   readonly threads: number;
-  readonly #program: Program;
+  readonly #options: CompileOptions;
+  readonly #store: StageStore | undefined;
+  #program: Program;
   /** Plans for one thread, for panels of a batch. */
-  readonly #panelProgram: Program;
+  #panelProgram: Program;
+  /** Where the model stands as its store knows it, without nodes: how to load it after all. */
+  #source: string | undefined;
+  #completing: Promise<void> | undefined;
   /** Whether items of a batch can be computed apart; undefined until a batch comes. */
   #separable: boolean | undefined;
   readonly #weights: Weights;
@@ -52,34 +68,104 @@ export class CompiledModel {
 
   /** Loads and rewrites a model on this thread, which it holds meanwhile. */
   static openSync(source: string | Uint8Array, options: CompileOptions = {}): CompiledModel {
-    const model = loadModel(source, { files: openModelFile, ...options });
+    const store = storeOf(source, options);
+    const kept = store?.model();
+    if (kept) return new CompiledModel(kept, options, store, source as string);
+    return new CompiledModel(CompiledModel.#loadSync(source, options, store), options, store);
+  }
+
+  static #loadSync(source: string | Uint8Array, options: CompileOptions, store?: StageStore): Model {
+    const model = loadModel(source, { files: store?.opener ?? openModelFile, ...options });
     if ((options.optimization ?? 'all') === 'all') optimize(model.graph);
-    return new CompiledModel(model, options);
+    return model;
   }
 
   /** The same, letting others run in between. */
   static async open(source: string | Uint8Array, options: CompileOptions = {}): Promise<CompiledModel> {
-    const model = await inTurns(loadingModel(source, { files: openModelFile, ...options }));
-    if ((options.optimization ?? 'all') === 'all') await inTurns(optimizing(model.graph));
-    return new CompiledModel(model, options);
+    const store = storeOf(source, options);
+    const kept = store?.model();
+    if (kept) return new CompiledModel(kept, options, store, source as string);
+    return new CompiledModel(await CompiledModel.#load(source, options, store), options, store);
   }
 
-  private constructor(model: Model, options: CompileOptions) {
+  static async #load(source: string | Uint8Array, options: CompileOptions, store?: StageStore): Promise<Model> {
+    const model = await inTurns(loadingModel(source, { files: store?.opener ?? openModelFile, ...options }));
+    if ((options.optimization ?? 'all') === 'all') await inTurns(optimizing(model.graph));
+    return model;
+  }
+
+  private constructor(model: Model, options: CompileOptions, store?: StageStore, source?: string) {
     const machine = thisMachine();
     this.threads = options.threads ?? machine.cores;
-    this.model = model;
+    this.#options = options;
+    this.#store = store;
+    this.#source = source;
+    this.#model = model;
     if (options.imposeSparsity) imposeSparsity(model.graph, options.imposeSparsity);
     this.#drive = { threads: this.threads, priority: options.priority ?? 0 };
     this.#weights = new Weights(machine);
-    const sparse = options.sparse ?? true;
-    const { kernels, jit, memory } = machine;
-    const plan = { kernels, threads: this.threads, jit, sparse, memoryLimit: memory };
-    const shared = { plan, weights: this.#weights, memories: new WeakMap(), planLimit: options.planCacheSize ?? 32 };
-    this.#program = new Program(this.model.graph, shared, (body) => driveSync(body, this.#drive));
-    const alone = { ...shared, plan: { ...plan, threads: 1 } };
-    this.#panelProgram = new Program(this.model.graph, alone, (body) =>
-      driveSync(body, { ...this.#drive, threads: 1 }),
-    );
+    [this.#program, this.#panelProgram] = this.#programs();
+  }
+
+  /** The model; of one that was taken from a store, inputs and outputs alone. */
+  get model(): Model {
+    return this.#model;
+  }
+
+  /** Programs for all threads, and for one. */
+  #programs(): [Program, Program] {
+    const { kernels, jit, memory } = thisMachine();
+    const { sparse = true, planCacheSize = 32 } = this.#options;
+    const memories = new WeakMap();
+    const program = (threads: number): Program => {
+      const plan = { kernels, threads, jit, sparse, memoryLimit: memory };
+      const context = { plan, weights: this.#weights, memories, planLimit: planCacheSize };
+      const sync: SyncDriver = (body) => driveSync(body, { ...this.#drive, threads });
+      return new Program(this.#model.graph, context, sync, this.#programStore(threads));
+    };
+    return [program(this.threads), program(1)];
+  }
+
+  #programStore(threads: number): ProgramStore | undefined {
+    const store = this.#store;
+    if (!store) return undefined;
+    const key = (types: string): string => `${types}|${threads}`;
+    return {
+      restore: (types) => store.restore(key(types), this.#model.graph, this.#weights),
+      save: (types, stage) => {
+        const saving = this.#whileLive(() => store.save(key(types), this.#model, stage, this.#weights));
+        // A session that is disposed meanwhile keeps nothing.
+        saving.catch(() => {});
+      },
+    };
+  }
+
+  #adopt(model: Model): void {
+    this.#model = model;
+    this.#source = undefined;
+    [this.#program, this.#panelProgram] = this.#programs();
+  }
+
+  /** False where a store's model may have to be loaded itself for these contents. */
+  #isReady(feeds: readonly (HostValue | undefined)[]): boolean {
+    return this.#source === undefined || (!this.#cutFor(feeds) && this.#program.has(this.#bind(feeds)));
+  }
+
+  /** Loads a model that was taken from a store, where the store has no plan for these contents. */
+  async #complete(feeds: readonly (HostValue | undefined)[]): Promise<void> {
+    const source = this.#source;
+    if (source === undefined || this.#isReady(feeds)) return;
+    const planned = this.#program.isPlanned(this.#bind(feeds));
+    if (!this.#cutFor(feeds) && (await driveAsync(planned, this.#weights, this.#drive))) return;
+    const loading = (): Promise<Model> => CompiledModel.#load(source, this.#options, this.#store);
+    this.#completing ??= loading().then((model) => this.#adopt(model));
+    await this.#completing;
+  }
+
+  #completeSync(feeds: readonly (HostValue | undefined)[]): void {
+    if (this.#source === undefined || this.#program.has(this.#bind(feeds))) return;
+    if (driveSync(this.#program.isPlanned(this.#bind(feeds)), this.#drive)) return;
+    this.#adopt(CompiledModel.#loadSync(this.#source, this.#options, this.#store));
   }
 
   /** Stages planned so far. */
@@ -101,10 +187,16 @@ export class CompiledModel {
   }
 
   async #run(
-    feeds: readonly (HostValue | undefined)[],
+    given: readonly (HostValue | undefined)[],
     { targets: asked, ...rest }: ContentRunOptions,
   ): Promise<HostValue[]> {
     const drive = { ...this.#drive, ...rest };
+    let feeds = given;
+    if (!this.#isReady(feeds)) {
+      // Feeds may change once this call has returned.
+      feeds = given.map((feed) => (feed?.kind === 'tensor' ? copyAtCall(feed) : feed));
+      await this.#complete(feeds);
+    }
     const panels = asked ? undefined : this.#panelsFor(feeds);
     if (panels) return this.#runPanels(feeds as readonly HostTensor[], panels, drive);
     // The engine writes large ones in place, which has to stay where it is.
@@ -132,6 +224,7 @@ export class CompiledModel {
   runSync(feeds: readonly (HostValue | undefined)[], options: ContentRunOptions = {}): HostValue[] {
     const { targets, ...rest } = options;
     if (this.#disposed) throw new RunError('the session is disposed');
+    this.#completeSync(feeds);
     const fresh = new Set<ArrayBufferLike>();
     const results = driveSync(this.#execution(feeds, { targets, fresh }), { ...this.#drive, ...rest });
     return ownResults(results, fresh, targets);
@@ -142,7 +235,8 @@ export class CompiledModel {
     return this.#whileLive(() => this.#prepare(feeds));
   }
 
-  #prepare(feeds: readonly (HostValue | undefined)[]): Promise<Stage> {
+  async #prepare(feeds: readonly (HostValue | undefined)[]): Promise<Stage> {
+    await this.#complete(feeds);
     const panels = this.#panelsFor(feeds);
     if (!panels) return driveAsync(this.#program.prepare(this.#bind(feeds)), this.#weights, this.#drive);
     const part = feeds.map((feed) => sliceRows(feed as HostTensor, panels.rounds[0][0]));
@@ -156,10 +250,15 @@ export class CompiledModel {
     if (this.#busy === 0) this.#weights.dispose();
   }
 
+  /** The panels of a batch, if its items can be computed apart. */
+  #cutFor(feeds: readonly (HostValue | undefined)[]): Panels | undefined {
+    const batch = batchOf(feeds);
+    return batch && batch > 1 ? cutBatch(batch, this.threads, itemBytes(feeds, batch)) : undefined;
+  }
+
   /** The panels of a batch whose items can be computed apart. */
   #panelsFor(feeds: readonly (HostValue | undefined)[]): Panels | undefined {
-    const batch = batchOf(feeds);
-    const panels = batch && batch > 1 ? cutBatch(batch, this.threads, itemBytes(feeds, batch)) : undefined;
+    const panels = this.#cutFor(feeds);
     const results = this.model.graph.outputs.map(({ type }) => (type?.kind === 'tensor' ? type.dtype : undefined));
     if (!panels || !haveRows(results)) return undefined;
     const dims = feeds.map((feed) => (feed as HostTensor).dims);

@@ -90,6 +90,13 @@ export interface NativeAddon {
     numbers: Float64Array,
   ): NativeBlob;
   blobBytes(blob: NativeBlob): number;
+  /** A checksum of the contents (16 hexadecimal digits), whether they are generated code, and their size. */
+  blobFacts(blob: NativeBlob): { checksum: string; code: boolean; bytes: number };
+  /**
+   * The contents of a file as a blob, mapped; null where the file is missing, differs from size or checksum, belongs to
+   * another user, or can be written by others.
+   */
+  storedBlob(path: string, bytes: number, checksum: string, code: boolean): NativeBlob | null;
   arenaPool(): ArenaPool;
   abortToken(): AbortToken;
   abort(token: AbortToken): void;

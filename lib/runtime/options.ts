@@ -21,6 +21,11 @@ export interface SessionOptions {
   readonly optimization?: 'none' | 'all';
   /** `false` runs every weight through dense kernels: for comparisons. `true` by default. */
   readonly sparse?: boolean;
+  /**
+   * A folder that keeps plans and packed weights, so that the next start of a model from a file neither rewrites, plans
+   * nor packs it again. It may be shared by processes and models; nothing is kept by default.
+   */
+  readonly cache?: string;
   /** Runs of a higher priority start first among sessions that wait for the pool. 0 by default. */
   readonly priority?: number;
 }
@@ -58,6 +63,7 @@ const sessionRules: Readonly<Record<keyof SessionOptions, Rule>> = {
   dimensions: recordOf('whole numbers', (value) => Number.isSafeInteger(value) && (value as number) >= 0),
   optimization: oneOf('none', 'all'),
   sparse: (value) => (typeof value === 'boolean' ? undefined : 'true or false'),
+  cache: (value) => (typeof value === 'string' && value !== '' ? undefined : 'the path of a folder'),
   priority: (value) => (Number.isSafeInteger(value) ? undefined : 'a whole number'),
 };
 

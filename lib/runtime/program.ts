@@ -29,6 +29,7 @@ import {
 import type { Typed } from '../plan/typed.ts';
 import { copyFeeds } from './feed-copies.ts';
 import type { NativePlan } from './native.ts';
+import type { RestoredStage } from './stage-store.ts';
 import type { Weights } from './weights.ts';
 
 /** What an execution asks of its driver. */
@@ -154,6 +155,13 @@ export interface Memory {
   readonly foreign?: ReadonlySet<Value>;
 }
 
+/** Keeps stages of a program beyond this process. */
+export interface ProgramStore {
+  /** The stage for inputs of these types, in turns. */
+  restore(types: string): Generator<void, RestoredStage | undefined>;
+  save(types: string, stage: Stage): void;
+}
+
 /** What the programs of one session share. */
 export interface ProgramContext {
   readonly plan: PlanContext;
@@ -170,8 +178,10 @@ export class Program {
   readonly #first: StageCache;
   readonly #bodies = new Map<Graph, Program>();
   readonly #sync: SyncDriver;
+  readonly #store: ProgramStore | undefined;
 
-  constructor(graph: Graph, context: ProgramContext, sync: SyncDriver) {
+  constructor(graph: Graph, context: ProgramContext, sync: SyncDriver, store?: ProgramStore) {
+    this.#store = store;
     this.#graph = graph;
     this.#context = context;
     this.#first = new StageCache(wholeGraph(graph));
@@ -222,9 +232,9 @@ export class Program {
 
   *#plan(cache: StageCache, values: ReadonlyMap<Value, HostValue>): Execution<PlannedStage> {
     const { key, typed } = describe(values);
-    const known = cache.find(key, values);
+    const known = cache.find(key, values) ?? (cache === this.#first ? yield* this.#restored(key, values) : undefined);
     if (known) return known;
-    const { plan, memories, weights, planLimit } = this.#context;
+    const { plan, memories, weights } = this.#context;
     const planning = planStage(cache.rest, typed, plan, memories);
     let step = planning.next();
     while (!step.done) {
@@ -242,15 +252,55 @@ export class Program {
         sections.push({ section, plan: undefined });
       }
     }
-    // Another run may have planned the same while this one waited.
+    const kept = this.#keep(cache, key, values, stage, sections);
+    if (cache === this.#first && kept.stage === stage) this.#store?.save(key, stage);
+    return kept;
+  }
+
+  /** Puts a stage into its cache, or gives it up where another run has planned the same while this one waited. */
+  #keep(
+    cache: StageCache,
+    key: string,
+    values: ReadonlyMap<Value, HostValue>,
+    stage: Stage,
+    sections: readonly PlannedSection[],
+  ): PlannedStage {
     const raced = cache.find(key, values);
     const next = stage.rest && new StageCache(stage.rest);
     const made: PlannedStage = { stage, sections, next, late: lateReads(stage), users: 0, evicted: false };
-    for (const gone of raced ? [made] : cache.add(key, made, planLimit)) {
+    for (const gone of raced ? [made] : cache.add(key, made, this.#context.planLimit)) {
       gone.evicted = true;
       this.#releaseUnused(gone);
     }
     return raced ?? made;
+  }
+
+  /** The stage that the store has for these values. */
+  *#restored(key: string, values: ReadonlyMap<Value, HostValue>): Execution<PlannedStage | undefined> {
+    if (!this.#store) return undefined;
+    const restoring = this.#store.restore(key);
+    let step = restoring.next();
+    while (!step.done) {
+      yield { kind: 'breathe' };
+      step = restoring.next();
+    }
+    if (!step.value) return undefined;
+    const { stage, plans } = step.value;
+    const sections = stage.sections.map((section, i) => ({ section, plan: plans[i] }));
+    if (sameContents(stage.asked, values)) return this.#keep(this.#first, key, values, stage, sections);
+    for (const plan of plans) this.#context.weights.release(plan);
+    return undefined;
+  }
+
+  /** True where a stage for these values is planned. */
+  has(bindings: ReadonlyMap<Value, HostValue>): boolean {
+    return this.#first.find(describe(bindings).key, bindings) !== undefined;
+  }
+
+  /** True where a stage for these values is at hand, if only in the store. */
+  *isPlanned(bindings: ReadonlyMap<Value, HostValue>): Execution<boolean> {
+    const { key } = describe(bindings);
+    return (this.#first.find(key, bindings) ?? (yield* this.#restored(key, bindings))) !== undefined;
   }
 
   /** Frees an evicted stage and all that follow it. Who uses one of those uses this one too. */

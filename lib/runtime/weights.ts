@@ -1,7 +1,7 @@
 /** Constants and packings on the native side: made once a session, shared by all its plans. */
 
 import { constants } from 'node:buffer';
-import { MemoryError } from '../errors.ts';
+import { InternalError, MemoryError } from '../errors.ts';
 import type { NumericStorage } from '../ir/dtype.ts';
 import type { HostTensor } from '../ir/tensor.ts';
 import type { ConstantSource, EncodedPlan } from '../plan/builder.ts';
@@ -28,6 +28,8 @@ export class Weights {
   readonly #arenas = native().arenaPool();
   readonly #plans: NativePlan[] = [];
   readonly #blobs: NativeBlob[] = [];
+  readonly #adopted = new WeakSet<NativeBlob>();
+  readonly #made = new WeakMap<EncodedPlan, { numbers: Float64Array; blobs: readonly NativeBlob[] }>();
   #packedBytes = 0;
 
   constructor(machine: Machine) {
@@ -73,7 +75,24 @@ export class Weights {
     const numbers = Float64Array.from(plan.numbers);
     for (const { at, constant } of plan.packedSizes) numbers[at] = addon.blobBytes(blobs[constant]);
     const made = addon.plan(isa, numbers, blobs, { arenaPool: this.#arenas });
+    this.#made.set(plan, { numbers, blobs });
     this.#plans.push(made);
+    return made;
+  }
+
+  /** What a plan was made of: the engine's numbers, and its constants. */
+  partsOf(plan: EncodedPlan): { readonly numbers: Float64Array; readonly blobs: readonly NativeBlob[] } {
+    const made = this.#made.get(plan);
+    if (!made) throw new InternalError('the plan has not been made');
+    return made;
+  }
+
+  /** A plan of parts that were kept; the blobs are this session's from now on. */
+  adopt(numbers: Float64Array, blobs: readonly NativeBlob[]): NativePlan {
+    const made = native().plan(this.#machine.isa, numbers, blobs, { arenaPool: this.#arenas });
+    this.#plans.push(made);
+    for (const blob of blobs) if (!this.#adopted.has(blob)) this.#blobs.push(blob);
+    for (const blob of blobs) this.#adopted.add(blob);
     return made;
   }
 

@@ -6,6 +6,7 @@
 #include "addon/file_map.h"
 #include "addon/run.h"
 #include "addon/run_kernel.h"
+#include "addon/stored_blob.h"
 #include "cpu/cpu.h"
 
 namespace {
@@ -56,6 +57,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   add<filigree::packingBytes>(&exports, "packingBytes");
   add<filigree::alignedBuffer>(&exports, "alignedBuffer");
   add<filigree::mapFile>(&exports, "mapFile");
+  add<filigree::blobFacts>(&exports, "blobFacts");
+  add<filigree::storedBlob>(&exports, "storedBlob");
   return exports;
 }
 

@@ -146,6 +146,7 @@ void PackCall::fill(Gang& gang) {
   if (kernel->executable && !made->memory.sealExecutable()) {
     return void(fail("ERR_UNSUPPORTED", "this system forbids executable memory"));
   }
+  made->code = kernel->executable;
   blob = std::move(made);
 }
 

@@ -38,6 +38,8 @@ struct Blob {
   std::shared_ptr<HeldBuffer> held;
   uint8_t* data = nullptr;
   size_t bytes = 0;
+  /// Holds generated code.
+  bool code = false;
 };
 
 std::shared_ptr<Blob> requireBlob(napi_env env, napi_value value);

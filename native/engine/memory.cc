@@ -82,6 +82,16 @@ Block Block::allocateMapped(size_t bytes) {
   return block;
 }
 
+Block Block::mapFile(int descriptor, size_t bytes, bool code) {
+  Block block;
+  void* at = mmap(nullptr, bytes, code ? PROT_READ | PROT_EXEC : PROT_READ, MAP_PRIVATE, descriptor, 0);
+  if (at == MAP_FAILED) return block;
+  block.data_ = static_cast<uint8_t*>(at);
+  block.capacity_ = bytes;
+  block.mapped_ = true;
+  return block;
+}
+
 bool Block::sealExecutable() { return mapped_ && data_ && mprotect(data_, capacity_, PROT_READ | PROT_EXEC) == 0; }
 
 bool executableMemoryAllowed() {

@@ -23,6 +23,10 @@ class Block {
   /// Like allocate, but always a mapping, for sealExecutable.
   static Block allocateMapped(size_t bytes);
 
+  /// The first `bytes` bytes of an open file, shared with whoever maps it too and never written; executable where
+  /// `code`. data() is null where the system refuses.
+  static Block mapFile(int descriptor, size_t bytes, bool code);
+
   /// Makes a mapped block executable and read-only; false where the system forbids it.
   bool sealExecutable();
 
