@@ -10,4 +10,5 @@ export { Batcher, type BatcherOptions } from './runtime/batcher.ts';
 export type { NonTensor, RunValue, TensorLike } from './runtime/feeds.ts';
 export type { RunOptions, Scheduler, SessionOptions } from './runtime/options.ts';
 export { type RunValues, Session } from './runtime/session.ts';
+export { StatefulSession } from './runtime/stateful.ts';
 export type { StreamOptions } from './runtime/stream.ts';

@@ -43,6 +43,8 @@ function storeOf(source: string | Uint8Array, options: CompileOptions): StageSto
 
 /** What a single run may ask for. */
 export type ContentRunOptions = Pick<DriveOptions, 'signal' | 'onProfile' | 'onReference'> & {
+  /** Feeds that nobody else changes, by position: read where they lie. */
+  readonly held?: ReadonlyMap<number, unknown>;
   /** Memory of the caller for outputs, by position. */
   readonly targets?: ReadonlyMap<number, NumericStorage>;
 };
@@ -188,7 +190,7 @@ export class CompiledModel {
 
   async #run(
     given: readonly (HostValue | undefined)[],
-    { targets: asked, ...rest }: ContentRunOptions,
+    { targets: asked, held, ...rest }: ContentRunOptions,
   ): Promise<HostValue[]> {
     const drive = { ...this.#drive, ...rest };
     let feeds = given;
@@ -197,13 +199,13 @@ export class CompiledModel {
       feeds = given.map((feed) => (feed?.kind === 'tensor' ? copyAtCall(feed) : feed));
       await this.#complete(feeds);
     }
-    const panels = asked ? undefined : this.#panelsFor(feeds);
+    const panels = asked || held ? undefined : this.#panelsFor(feeds);
     if (panels) return this.#runPanels(feeds as readonly HostTensor[], panels, drive);
     // The engine writes large ones in place, which has to stay where it is.
     const targets =
       asked && new Map([...asked].filter(([, data]) => isShared(data) || data.byteLength <= AT_CALL_BYTES));
     const fresh = new Set<ArrayBufferLike>();
-    const foreign = new Set(this.model.graph.inputs.filter((_, i) => feeds[i]));
+    const foreign = new Set(this.model.graph.inputs.filter((_, i) => feeds[i] && !held?.has(i)));
     const results = await driveAsync(this.#execution(feeds, { targets, fresh, foreign }), this.#weights, drive);
     return ownResults(results, fresh, targets);
   }

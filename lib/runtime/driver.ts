@@ -134,7 +134,7 @@ async function drive<T>(
     if (request.kind === 'run') {
       const run = nativeOptions(options, request.section.plan.steps.length, token);
       try {
-        answer = await native().run(request.plan, request.inputs, request.outputs, run);
+        answer = await native().run(request.plan, request.inputs, request.outputs, { ...run, owned: request.owned });
       } catch (error) {
         throw publicError(error, request);
       }

@@ -62,6 +62,8 @@ export interface NativeRunOptions {
   /** Two numbers an instruction: start and elapsed nanoseconds since the run began, waiting for other threads included. */
   readonly profile?: Float64Array;
   readonly token?: AbortToken;
+  /** Inputs that nobody changes or transfers while the run lasts, by position: they are not copied. */
+  readonly owned?: readonly boolean[];
 }
 
 /** The functions the addon exports. */

@@ -42,6 +42,8 @@ export type Request =
       readonly section: NativeSection;
       readonly dimsOf: DimsOf;
       readonly inputs: readonly NumericStorage[];
+      /** Which inputs nobody changes while the run lasts. */
+      readonly owned: readonly boolean[];
       readonly outputs: readonly (NumericStorage | null)[];
     }
   /** Tells that a node ran on its reference: from when (performance.now()), and for how many milliseconds. */
@@ -315,7 +317,7 @@ export class Program {
     plan: NativePlan,
     planned: PlannedStage,
     values: Map<Value, HostValue>,
-    { targets, fresh }: Memory,
+    { targets, fresh, foreign }: Memory,
   ): Execution<void> {
     const inputs = section.inputs.map((value) => {
       const content = this.#read(value, planned, values);
@@ -324,7 +326,9 @@ export class Program {
     });
     const outputs = section.outputs.map((value) => targets?.get(value) ?? null);
     const dimsOf = dimsFrom(planned, values);
-    const results = yield { kind: 'run', plan, section, dimsOf, inputs, outputs };
+    // Without knowing whose its values are, a body takes none for its own.
+    const owned = section.inputs.map((value) => foreign !== undefined && !foreign.has(value));
+    const results = yield { kind: 'run', plan, section, dimsOf, inputs, owned, outputs };
     section.outputs.forEach((value, i) => {
       const type = section.outputTypes[i];
       const result = (results as readonly (NumericStorage | ArrayBuffer)[])[i];

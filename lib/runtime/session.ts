@@ -9,6 +9,7 @@ import { contentOfFeed, type RunValue, valueForCaller } from './feeds.ts';
 import { thisMachine } from './machine.ts';
 import { checkRunOptions, checkSessionOptions, type RunOptions, type SessionOptions } from './options.ts';
 
+import { type StatefulHost, StatefulSession } from './stateful.ts';
 import { type StreamOptions, streamResults } from './stream.ts';
 
 /** Feeds and results by name. */
@@ -92,6 +93,23 @@ export class Session {
   }
 
   /**
+   * A session with memory: `bindings` names, for each input that is state, the output that is its next value
+   * (`{ 'past.0.key': 'present.0.key' }`). `initial` gives first values; inputs of declared size begin with zeros.
+   * Throws OptionError for unknown names, and for an input of open size without a first value.
+   */
+  withState(bindings: Readonly<Record<string, string>>, initial: RunValues = {}): StatefulSession {
+    const { inputs, outputs } = this;
+    const host: StatefulHost = {
+      inputs,
+      outputs,
+      content: (port, feed) => contentOfFeed(port, feed, new Map(this.#symbols)),
+      run: (feeds, held, signal) => this.#compiled.run(this.#contents(feeds, held), { signal, held }),
+      value: valueForCaller,
+    };
+    return new StatefulSession(host, bindings, initial);
+  }
+
+  /**
    * Frees plans, packed weights and working memory, as soon as the runs under way have ended as usual; later ones are
    * refused with RunError. A second call does nothing.
    */
@@ -119,7 +137,7 @@ export class Session {
     }
   }
 
-  #contents(feeds: RunValues): (HostValue | undefined)[] {
+  #contents(feeds: RunValues, held: ReadonlyMap<number, HostValue> = new Map()): (HostValue | undefined)[] {
     if (typeof feeds !== 'object' || feeds === null) {
       throw new InputError(`feeds have to be an object of tensors by input name, got ${feeds}`);
     }
@@ -130,6 +148,8 @@ export class Session {
     }
     const symbols = new Map(this.#symbols);
     return this.inputs.map((port, i) => {
+      const kept = held.get(i);
+      if (kept) return kept;
       const feed = feeds[port.name];
       if (feed !== undefined) return contentOfFeed(port, feed, symbols);
       if (this.#hasDefault(i)) return undefined;

@@ -100,6 +100,7 @@ class CallReader {
     const int64_t wanted = integerOption(options, "threads", most, 1, 1 << 20);
     call_->threads = static_cast<int>(std::min<int64_t>(call_->threads, wanted));
     call_->priority = static_cast<int>(integerOption(options, "priority", 0, -1000000, 1000000));
+    owned_ = option(options, "owned");
     const Napi::Value token = option(options, "token");
     if (!token.IsUndefined()) {
       call_->token =
@@ -132,6 +133,8 @@ class CallReader {
     return view;
   }
 
+  bool isOwned(uint32_t i) const { return owned_.IsArray() && owned_.As<Napi::Array>().Get(i).ToBoolean(); }
+
   void readInputs(const Napi::Value& value, const std::vector<size_t>& sizes) {
     const Napi::Array inputs = arrayOf(value, "inputs", sizes.size());
     for (size_t i = 0; i < sizes.size(); i++) {
@@ -139,7 +142,7 @@ class CallReader {
       const View view = viewOf(item, "input", i, sizes[i]);
       call_->bases.push_back(view.data);
       if (!task_) continue;
-      if (view.shared || view.bytes > kCopiedBytes) {
+      if (view.shared || view.bytes > kCopiedBytes || isOwned(static_cast<uint32_t>(i))) {
         task_->keep(view.buffer);
       } else {
         copies_.push_back({call_->bases.size() - 1, stagedBytes_});
@@ -232,6 +235,7 @@ class CallReader {
   RunCall* call_;
   std::vector<Copy> copies_;
   size_t stagedBytes_ = 0;
+  Napi::Value owned_;
 };
 
 /// The value of a made output.
