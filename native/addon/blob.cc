@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "addon/environment.h"
+#include "addon/file_map.h"
 #include "engine/executor.h"
 
 namespace filigree {
@@ -107,6 +108,7 @@ bool PackCall::align() {
 }
 
 void PackCall::fill(Gang& gang) {
+  const std::vector<Operand> sources = operands;
   if (!align()) return void(fail("ERR_MEMORY", "no memory for a source"));
   operands.push_back({kPresent, kUnbounded});
   const Step step{operands.data(), static_cast<int>(operands.size()), words.data(), static_cast<int>(words.size())};
@@ -148,6 +150,8 @@ void PackCall::fill(Gang& gang) {
   }
   made->code = kernel->executable;
   blob = std::move(made);
+  // The packing stands for its sources from now on.
+  for (const Operand& source : sources) dropMappedPages(source.data, source.bytes);
 }
 
 namespace {

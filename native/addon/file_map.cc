@@ -8,7 +8,9 @@
 
 #include <cerrno>
 #include <cstring>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 
 namespace filigree {
@@ -23,14 +25,50 @@ struct File {
   }
 };
 
+/// Where mappings lie, by address: their pages can be dropped, for the file has them.
+class Mappings {
+ public:
+  static Mappings& instance() {
+    static Mappings mappings;
+    return mappings;
+  }
+  void add(const void* data, size_t size) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    sizes_[reinterpret_cast<uintptr_t>(data)] = size;
+  }
+  void remove(const void* data) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    sizes_.erase(reinterpret_cast<uintptr_t>(data));
+  }
+  /// Drops the whole pages among these bytes, where they lie in one mapping.
+  void drop(const void* data, size_t size) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+    const uintptr_t begin = reinterpret_cast<uintptr_t>(data), end = begin + size;
+    auto found = sizes_.upper_bound(begin);
+    if (found == sizes_.begin()) return;
+    --found;
+    if (end > found->first + found->second) return;
+    const uintptr_t first = (begin + page - 1) / page * page, last = end / page * page;
+    if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<uintptr_t, size_t> sizes_;
+};
+
 struct Mapping {
   void* data;
   size_t size;
   Mapping(int descriptor, int64_t offset, size_t size)
-      : data(mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, descriptor, offset)),
-        size(size) {}
+      : data(mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, descriptor, offset)), size(size) {
+    if (data != MAP_FAILED) Mappings::instance().add(data, size);
+  }
   ~Mapping() {
-    if (data != MAP_FAILED) munmap(data, size);
+    if (data == MAP_FAILED) return;
+    Mappings::instance().remove(data);
+    munmap(data, size);
   }
 };
 
@@ -69,6 +107,8 @@ Napi::Value bufferOver(Napi::Env env, const std::string& path, std::unique_ptr<M
 }
 
 }  // namespace
+
+void dropMappedPages(const void* data, size_t size) { Mappings::instance().drop(data, size); }
 
 Napi::Value mapFile(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();

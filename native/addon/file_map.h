@@ -8,4 +8,7 @@ namespace filigree {
 /// is not its own. The file must not be shortened while it is in use.
 Napi::Value mapFile(const Napi::CallbackInfo& info);
 
+/// Gives memory back that holds pages of a mapped file, if these bytes do: they are read again where they are wanted.
+void dropMappedPages(const void* data, size_t size);
+
 }  // namespace filigree
