@@ -7,7 +7,7 @@
 import { InternalError, MemoryError, RunError } from '../errors.ts';
 import { byteLength } from '../ir/dtype.ts';
 import { bodiesOf, type Graph, type Node, nodeText, readsOf, type Value } from '../ir/graph.ts';
-import { shapeText, sizeOf } from '../ir/shape.ts';
+import { MAX_ELEMENTS, shapeText, sizeOf } from '../ir/shape.ts';
 import type { HostTensor } from '../ir/tensor.ts';
 import { findOp } from '../ops/index.ts';
 import type { LowerContext } from '../ops/lower.ts';
@@ -159,6 +159,11 @@ class StagePlanner {
         throw new RunError(`${nodeText(node)}: an output of shape ${shapeText(type.dims)}`, { node: node.name });
       }
       const elements = sizeOf(type.dims);
+      // Strides are counted over the other axes of an empty tensor too.
+      if (elements === 0 && sizeOf(type.dims.filter((dim) => dim > 0)) > MAX_ELEMENTS) {
+        const text = `${nodeText(node)}: an empty output of shape ${shapeText(type.dims)} is too large`;
+        throw new RunError(text, { node: node.name });
+      }
       if (byteLength(type.dtype, elements) <= this.#context.memoryLimit) continue;
       const text = `${nodeText(node)}: an output of ${elements} elements ${shapeText(type.dims)} is larger than memory`;
       throw new MemoryError(text, { node: node.name, elements });

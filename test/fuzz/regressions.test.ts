@@ -106,6 +106,16 @@ test('working memory beyond the machine is a MemoryError', async () => {
   await expect(runOn([1, 1], parts)).rejects.toThrow(MemoryError);
 });
 
+test('an empty value whose other sizes are beyond all counting', async () => {
+  const nodes = [
+    node('Reshape', ['x', 's'], ['a'], { attributes: [int('allowzero', 1)] }),
+    node('Transpose', ['a'], ['b']),
+    node('Add', ['b', 'b'], ['y']),
+  ];
+  const parts: Parts = { nodes, initializers: [longs('s', [2 ** 40, 2 ** 40, 0])], shape: ['n', 0] };
+  await expect(runOn([3, 0], parts)).rejects.toThrow(/empty.*too large/);
+});
+
 test('an expansion to negative sizes', async () => {
   const parts: Parts = { nodes: [node('Expand', ['x', 's'], ['y'])], initializers: [longs('s', [-3, -1, 1])] };
   await expect(runOn([1], parts)).rejects.toThrow(/negative size/);
