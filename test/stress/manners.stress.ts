@@ -21,6 +21,8 @@ interface Report {
   readonly runs: number;
   readonly wrong: number;
   readonly p99: number;
+  /** The same without the time that other processes had this thread's core. */
+  readonly own: number;
 }
 
 function repeat(action: string, bytes: Uint8Array, count: number): Report {
@@ -68,8 +70,8 @@ test('results of 4 MiB that nobody keeps, in asynchronous and in synchronous loo
 });
 
 test.each([8, 64, 256])('24 callers of a network of %i channels leave the event loop free', (width) => {
-  const { runs, wrong, p99 } = repeat('callers', classifier(width), 10);
+  const { runs, wrong, own } = repeat('callers', classifier(width), 10);
   expect(wrong).toBe(0);
   expect(runs).toBeGreaterThan(24);
-  expect(p99).toBeLessThan(10);
+  expect(own).toBeLessThan(10);
 });
