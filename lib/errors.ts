@@ -56,6 +56,13 @@ export class RunError extends FiligreeError {
   }
 }
 
+/** A batcher has as many requests waiting as it takes: try again later (a server answers 503). */
+export class QueueFullError extends FiligreeError {
+  constructor(message: string, details?: ErrorDetails, options?: { cause?: unknown }) {
+    super('ERR_QUEUE_FULL', message, details, options);
+  }
+}
+
 /** The run needs more memory than allowed. */
 export class MemoryError extends FiligreeError {
   constructor(message: string, details?: ErrorDetails, options?: { cause?: unknown }) {

@@ -1,16 +1,16 @@
 /** Joins requests that come at about the same time into batches. */
 
-import { OptionError, RunError } from '../errors.ts';
+import { OptionError, QueueFullError, RunError } from '../errors.ts';
 import { type Runner, runTogether, signatureOf, type Values } from './batching.ts';
 import type { RunValue } from './feeds.ts';
 
-/** Options of Session.batcher. */
+/** Options of {@link Session.batcher}. */
 export interface BatcherOptions {
   /** Most requests in a batch. 16 by default. */
   readonly maxBatch?: number;
   /** Milliseconds a request waits for others to join it. 2 by default; 0 joins what one turn of the event loop brings. */
   readonly maxDelayMs?: number;
-  /** Requests waiting beyond which new ones are refused with RunError. 1024 by default. */
+  /** Requests waiting beyond which new ones are refused with {@link QueueFullError}. 1024 by default. */
   readonly maxQueue?: number;
   /** Batches under way at once; others wait, and grow meanwhile. 2 by default, more for sessions of fewer threads. */
   readonly concurrency?: number;
@@ -29,7 +29,7 @@ interface Queue {
   readonly timer: NodeJS.Timeout;
 }
 
-/** Runs requests of equal signature as one, along axis 0. */
+/** Runs requests of equal signature as one, along axis 0. Made by {@link Session.batcher}. */
 export class Batcher {
   readonly #run: Runner;
   readonly #maxBatch: number;
@@ -43,6 +43,8 @@ export class Batcher {
   #queued = 0;
   #running = 0;
   #closed = false;
+  /** Resolve the promises of close(). */
+  readonly #ends: (() => void)[] = [];
 
   constructor(run: Runner, { maxBatch = 16, maxDelayMs = 2, maxQueue = 1024, concurrency = 2 }: BatcherOptions = {}) {
     const counts = { maxBatch: [maxBatch, 1], maxQueue: [maxQueue, 1], concurrency: [concurrency, 1] };
@@ -64,13 +66,13 @@ export class Batcher {
   }
 
   /**
-   * Runs a request, joined by others. Rejects with InputError where it cannot be batched, RunError where it is one too
-   * many. The feeds have to be left alone until the promise settles.
+   * Runs a request, joined by others. Rejects with InputError where it cannot be batched, QueueFullError where it is one
+   * too many, RunError after {@link close}. The feeds have to be left alone until the promise settles.
    */
   async run(feeds: Values): Promise<Record<string, RunValue>> {
     if (this.#closed) throw new RunError('the batcher is closed');
     if (this.#queued >= this.#maxQueue) {
-      throw new RunError(`${this.#queued} requests wait, no more are taken`, { maxQueue: this.#maxQueue });
+      throw new QueueFullError(`${this.#queued} requests wait, no more are taken`, { maxQueue: this.#maxQueue });
     }
     const signature = signatureOf(feeds);
     return new Promise((resolve, reject) => {
@@ -83,10 +85,19 @@ export class Batcher {
     });
   }
 
-  /** Runs what waits, and takes no more. */
-  close(): void {
+  /** Takes no more requests, runs those that wait without delay, and resolves when all have been answered. */
+  close(): Promise<void> {
     this.#closed = true;
     for (const queue of this.#open.values()) this.#becomesDue(queue);
+    return new Promise((resolve) => {
+      this.#ends.push(resolve);
+      this.#endIfIdle();
+    });
+  }
+
+  #endIfIdle(): void {
+    if (this.#running > 0 || this.#queued > 0) return;
+    for (const end of this.#ends.splice(0)) end();
   }
 
   #begin(signature: string): Queue {
@@ -124,5 +135,6 @@ export class Batcher {
       if (result.status === 'fulfilled') waiting[i].resolve(result.value);
       else waiting[i].reject(result.reason);
     }
+    this.#endIfIdle();
   }
 }

@@ -1,6 +1,6 @@
 import { setTimeout } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
-import { InputError, OptionError, RunError } from '../../lib/errors.ts';
+import { InputError, OptionError, QueueFullError, RunError } from '../../lib/errors.ts';
 import { Batcher, Session, Tensor } from '../../lib/index.ts';
 import type { Runner, Values } from '../../lib/runtime/batching.ts';
 import { streamResults } from '../../lib/runtime/stream.ts';
@@ -169,6 +169,22 @@ describe('batcher', () => {
     await Promise.all(all);
   });
 
+  test('close resolves when every request has been answered', async () => {
+    const { run, seen } = echo();
+    const batcher = new Batcher(run, { maxBatch: 2, maxQueue: 3, concurrency: 1, maxDelayMs: 1000 });
+    const answered: number[] = [];
+    const all = [1, 2, 3, 4, 5].map((value) => batcher.run({ x: row(value) }).then(() => answered.push(value)));
+    await expect(batcher.run({ x: row(6) })).rejects.toMatchObject({
+      code: 'ERR_QUEUE_FULL',
+      details: { maxQueue: 3 },
+    });
+    await batcher.close();
+    await batcher.close();
+    await Promise.resolve();
+    expect([batcher.queued, seen.calls, answered]).toEqual([0, [2, 2, 1], [1, 2, 3, 4, 5]]);
+    await Promise.all(all);
+  });
+
   test('a request that fails fails alone', async () => {
     const batcher = new Batcher(echo().run, { maxBatch: 3 });
     const all = await Promise.allSettled([1, 13, 3].map((value) => batcher.run({ x: row(value) })));
@@ -178,9 +194,10 @@ describe('batcher', () => {
   test('a full queue, a closed batcher, and feeds without a batch are refused', async () => {
     const batcher = new Batcher(echo().run, { maxQueue: 1, maxDelayMs: 1000 });
     const first = batcher.run({ x: row(1) });
-    await expect(batcher.run({ x: row(2) })).rejects.toThrow(RunError);
-    batcher.close();
+    await expect(batcher.run({ x: row(2) })).rejects.toThrow(QueueFullError);
+    const closed = batcher.close();
     expect(valuesOf(await first)).toEqual([1]);
+    await closed;
     await expect(batcher.run({ x: row(3) })).rejects.toThrow(/closed/);
     const open = new Batcher(echo().run);
     await expect(open.run({ x: new Tensor('float32', [1], []) })).rejects.toThrow(InputError);
