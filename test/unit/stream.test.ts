@@ -119,7 +119,10 @@ describe('batcher', () => {
     const batcher = new Batcher(run, { maxBatch: 8, maxDelayMs: 40, maxQueue: 2 });
     const start = performance.now();
     const first = [1, 2].map((value) => batcher.run({ x: row(value) }));
-    await expect(batcher.run({ x: row(3) })).rejects.toMatchObject({ code: 'ERR_RUN', details: { maxQueue: 2 } });
+    await expect(batcher.run({ x: row(3) })).rejects.toMatchObject({
+      code: 'ERR_QUEUE_FULL',
+      details: { maxQueue: 2 },
+    });
     await setTimeout(20);
     expect(seen.calls).toEqual([]);
     await Promise.all(first);
