@@ -8,45 +8,79 @@ import type { LowerContext } from './lower.ts';
 import { noKernel } from './lower-elementwise.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 
-/** Corners and areas of boxes, an array each. */
+/** Most strips of the plane that kept boxes are sorted into. */
+const STRIPS = 1024;
+
+/** Boxes of one image, corners and areas an array each, and which of them are kept so far. */
 class Boxes {
-  readonly top: Float64Array;
-  readonly left: Float64Array;
-  readonly bottom: Float64Array;
-  readonly right: Float64Array;
-  readonly area: Float64Array;
-  length = 0;
+  readonly #top: Float64Array;
+  readonly #left: Float64Array;
+  readonly #bottom: Float64Array;
+  readonly #right: Float64Array;
+  readonly #area: Float64Array;
+  readonly #from: number;
+  readonly #strip: number;
+  #kept: number[][] = [];
 
-  constructor(capacity: number) {
-    [this.top, this.left, this.bottom, this.right, this.area] = Array.from({ length: 5 }, () => doubles(capacity));
+  /** `count` boxes from `at` on: [x, y, width, height] where `centred`, else two opposite corners [y, x, y, x]. */
+  constructor(values: ArrayLike<number>, at: number, count: number, centred: boolean) {
+    const [top, left, bottom, right, area] = Array.from({ length: 5 }, () => doubles(count));
+    for (let i = 0; i < count; i++) {
+      const [a, b, c, d] = [0, 1, 2, 3].map((k) => values[at + 4 * i + k]);
+      top[i] = centred ? b - d / 2 : Math.min(a, c);
+      left[i] = centred ? a - c / 2 : Math.min(b, d);
+      bottom[i] = centred ? b + d / 2 : Math.max(a, c);
+      right[i] = centred ? a + c / 2 : Math.max(b, d);
+      area[i] = (bottom[i] - top[i]) * (right[i] - left[i]);
+    }
+    [this.#top, this.#left, this.#bottom, this.#right, this.#area] = [top, left, bottom, right, area];
+    const finite = (x: number): boolean => Number.isFinite(x);
+    this.#from = left.filter(finite).reduce((a, b) => Math.min(a, b), 0);
+    const to = right.filter(finite).reduce((a, b) => Math.max(a, b), 0);
+    // As wide as boxes are on average, so that few touch many.
+    const width = right.reduce((sum, x, i) => sum + (finite(x - left[i]) ? x - left[i] : 0), 0) / Math.max(1, count);
+    this.#strip = Math.max(width, (to - this.#from) / STRIPS) || 1;
   }
 
-  /** [x, y, width, height] where `centred`, else two opposite corners [y, x, y, x]. */
-  push(values: ArrayLike<number>, at: number, centred: boolean): void {
-    const [a, b, c, d] = [values[at], values[at + 1], values[at + 2], values[at + 3]];
-    const i = this.length++;
-    this.top[i] = centred ? b - d / 2 : Math.min(a, c);
-    this.left[i] = centred ? a - c / 2 : Math.min(b, d);
-    this.bottom[i] = centred ? b + d / 2 : Math.max(a, c);
-    this.right[i] = centred ? a + c / 2 : Math.max(b, d);
-    this.area[i] = (this.bottom[i] - this.top[i]) * (this.right[i] - this.left[i]);
+  /** Begins anew with no box kept. */
+  clear(): void {
+    this.#kept = [];
   }
 
-  /** True where the last box shares more than `limit` of its union with an earlier one; empty boxes share nothing. */
-  lastOverlaps(limit: number): boolean {
-    const last = this.length - 1;
-    const { top, left, bottom, right, area } = this;
-    const [t, l, b, r, a] = [top[last], left[last], bottom[last], right[last], area[last]];
-    if (!(a > 0)) return 0 > limit;
-    for (let k = 0; k < last; k++) {
-      const width = Math.min(right[k], r) - Math.max(left[k], l);
-      if (width <= 0) continue;
-      const height = Math.min(bottom[k], b) - Math.max(top[k], t);
-      if (height <= 0 || !(area[k] > 0)) continue;
-      const shared = width * height;
-      if (shared / (area[k] + a - shared) > limit) return true;
+  /** The first and the last strip that a box touches. */
+  #stripsOf(i: number): readonly [number, number] {
+    const strip = (x: number): number => {
+      const at = Math.floor((x - this.#from) / this.#strip);
+      return at >= 0 ? Math.min(at, STRIPS) : 0;
+    };
+    return [strip(this.#left[i]), strip(this.#right[i])];
+  }
+
+  keep(i: number): void {
+    const [first, last] = this.#stripsOf(i);
+    for (let strip = first; strip <= last; strip++) {
+      this.#kept[strip] ??= [];
+      this.#kept[strip].push(i);
+    }
+  }
+
+  /** True where box `i` shares more than `limit` of its union with a kept one; empty boxes share nothing. */
+  overlapsKept(i: number, limit: number): boolean {
+    if (!(this.#area[i] > 0)) return false;
+    const [first, last] = this.#stripsOf(i);
+    for (let strip = first; strip <= last; strip++) {
+      for (const k of this.#kept[strip] ?? []) if (this.#overlap(i, k) > limit) return true;
     }
     return false;
+  }
+
+  /** Intersection over union. */
+  #overlap(i: number, k: number): number {
+    const width = Math.min(this.#right[k], this.#right[i]) - Math.max(this.#left[k], this.#left[i]);
+    const height = Math.min(this.#bottom[k], this.#bottom[i]) - Math.max(this.#top[k], this.#top[i]);
+    if (width <= 0 || height <= 0 || !(this.#area[k] > 0)) return 0;
+    const shared = width * height;
+    return shared / (this.#area[k] + this.#area[i] - shared);
   }
 }
 
@@ -80,16 +114,19 @@ function nonMaxSuppression(ctx: ReferenceContext): HostTensor[] {
   const classes = st.dims[1];
   const selected: number[] = [];
   for (let n = 0; n < batch; n++) {
+    const boxes = new Boxes(values, 4 * n * count, count, centred);
     for (let c = 0; c < classes; c++) {
       const row = (n * classes + c) * count;
       const order = Array.from({ length: count }, (_, i) => i).filter((i) => scores[row + i] > threshold);
       order.sort((a, b) => scores[row + b] - scores[row + a] || a - b);
-      const kept = new Boxes(Math.min(most, order.length) + 1);
+      boxes.clear();
+      let kept = 0;
       for (const i of order) {
-        if (kept.length >= most) break;
-        kept.push(values, (n * count + i) * 4, centred);
-        if (kept.lastOverlaps(limit)) kept.length--;
-        else selected.push(n, c, i);
+        if (kept >= most) break;
+        if (boxes.overlapsKept(i, limit)) continue;
+        boxes.keep(i);
+        selected.push(n, c, i);
+        kept++;
       }
     }
   }

@@ -18,6 +18,7 @@ import { fuseScale } from './fuse-scale.ts';
 import { moveQuantize } from './move-quantize.ts';
 import type { Pass } from './pass.ts';
 import { sinkTranspose } from './sink-transpose.ts';
+import { trimConv } from './trim-conv.ts';
 import { unpackEinsum } from './unpack-einsum.ts';
 import { unpackProduct } from './unpack-product.ts';
 import { unpackQuantized } from './unpack-quantized.ts';
@@ -51,6 +52,7 @@ const pipeline: readonly Pass[] = [
   cleanup,
   deadCode,
   foldPad,
+  trimConv,
   collapseConv,
   foldIntoConv,
   convEpilogue,
