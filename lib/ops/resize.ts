@@ -280,6 +280,9 @@ function lowerResize(ctx: LowerContext, request: Request): string | undefined {
     ctx.alias(0, 0);
     return undefined;
   }
+  // Few numbers are made along the last axis, where they come one by one: it shrinks last and grows first.
+  const grows = ({ axis }: (typeof passes)[number]): boolean => axis.output > axis.input;
+  passes.sort((a, b) => Number(grows(a)) - Number(grows(b)) || (grows(a) ? b.at - a.at : a.at - b.at));
   const x = floatInput(ctx, 0);
   intoFloatOutput(ctx, 0, (y) => {
     let held = x;

@@ -59,6 +59,14 @@ void runResample(const Step& step, Range* range) {
     }
     const float* x = input<float>(step, 0) + row / out * axis * inner;
     float* y = output<float>(step, 3) + row * inner;
+    if (inner == 1) {
+      float sum = 0;
+      for (int64_t t = 0; t < taps; t++) {
+        if (weights[t] != 0) sum = __builtin_fmaf(x[indices[t]], weights[t], sum);
+      }
+      *y = sum;
+      continue;
+    }
     for (int64_t i = 0; i < inner; i += kLanes) {
       const int rest = static_cast<int>(inner - i < kLanes ? inner - i : kLanes);
       F32 sum = zero();
