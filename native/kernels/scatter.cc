@@ -79,6 +79,25 @@ void put(const Step& step, uint8_t* y, const uint8_t* update, int64_t count) {
   }
 }
 
+/// The dimension along which updates can be dealt out: those of different positions never meet.
+struct Split {
+  int64_t outer, positions, inner;
+};
+
+Split splitOf(const Space& space, List strides) {
+  Split split = {1, 1, space.count};
+  if (space.count == 0) return split;
+  int64_t outer = 1;
+  for (int i = 0; i < space.rank && i < strides.count; i++) {
+    const int64_t positions = space.dims[i];
+    if (strides.items[i] != 0 && positions > split.positions) {
+      split = {outer, positions, space.count / (outer * positions)};
+    }
+    outer *= positions;
+  }
+  return split;
+}
+
 const char* checkElements(const Step& step, Work* work) {
   if (const char* problem = checkCommon(step)) return problem;
   const int64_t width = intParam(step, 1), axis = intParam(step, 4);
@@ -98,26 +117,50 @@ const char* checkElements(const Step& step, Work* work) {
   if (!holds(step, 0, space.count, intParam(step, 3))) return "indices holds fewer elements than `dims`";
   if (!holds(step, 1, space.count, width)) return "updates holds fewer elements than `dims`";
   if (!reaches(step, 2, all, {steps, space.rank + 1}, 0, width)) return "the strides leave y";
-  // One unit: several updates may meet in one element, and the last has to win.
-  *work = {space.count > 0, 2 * static_cast<double>(space.count), 0};
+  *work = {splitOf(space, strides).positions, 1.2 * static_cast<double>(space.count), 0};
+  if (space.count == 0) work->units = 0;
+  return nullptr;
+}
+
+/// Elements from number `begin` to `end`, in order: several may meet, and the last has to win.
+const char* scatterElements(const Step& step, const Space& space, const Strides& strides, int64_t begin, int64_t end) {
+  const int64_t width = intParam(step, 1), axis = intParam(step, 4), stride = intParam(step, 5);
+  const int64_t bytes = intParam(step, 3), last = space.rank - 1;
+  const uint8_t* indices = input<uint8_t>(step, 0);
+  const uint8_t* updates = input<uint8_t>(step, 1);
+  const bool words = width == 4 && intParam(step, 0) == kNone;
+  Cursor cursor = cursorAt(space, begin);
+  for (int64_t i = begin; i < end;) {
+    const int64_t left = space.dims[last] - cursor.at[last];
+    const int64_t run = left < end - i ? left : end - i;
+    const int64_t base = offsetOf(space, cursor, strides), along = strides.of[last];
+    for (int64_t k = 0; k < run; k++) {
+      const int64_t index = indexAt(indices, bytes, i + k, axis);
+      if (index < 0) return kOutOfRange;
+      uint8_t* to = output<uint8_t>(step, 2) + (base + k * along + index * stride) * width;
+      if (words) {
+        std::memcpy(to, updates + (i + k) * 4, 4);
+      } else {
+        put(step, to, updates + (i + k) * width, 1);
+      }
+    }
+    i += run;
+    advance(space, &cursor, run);
+  }
   return nullptr;
 }
 
 void runElements(const Step& step, Range* range) {
-  const int64_t width = intParam(step, 1), axis = intParam(step, 4);
   Space space;
   readSpace(listParam(step, 6, 0), &space);
-  const Strides strides = readStrides(listParam(step, 6, 1));
-  Cursor cursor = cursorAt(space, 0);
-  for (int64_t i = 0; i < space.count; i++) {
-    const int64_t index = indexAt(input<uint8_t>(step, 0), intParam(step, 3), i, axis);
-    if (index < 0) {
-      range->error = kOutOfRange;
-      return;
-    }
-    const int64_t to = offsetOf(space, cursor, strides) + index * intParam(step, 5);
-    put(step, output<uint8_t>(step, 2) + to * width, input<uint8_t>(step, 1) + i * width, 1);
-    advance(space, &cursor, 1);
+  const List list = listParam(step, 6, 1);
+  const Split split = splitOf(space, list);
+  const Strides strides = readStrides(list);
+  for (int64_t outer = 0; outer < split.outer; outer++) {
+    const int64_t at = outer * split.positions;
+    const char* wrong =
+        scatterElements(step, space, strides, (at + range->begin) * split.inner, (at + range->end) * split.inner);
+    if (wrong) range->error = wrong;
   }
 }
 

@@ -92,6 +92,11 @@ describe('elementwise', () => {
   );
 });
 
+const manyIndices = ints(
+  Array.from({ length: 20 * 33 * 8 }, (_, i) => ((i * 7919) % 9) - 4),
+  [20, 33, 8],
+);
+
 describe('movement', () => {
   for (const dtype of ['float32', 'uint8', 'float16', 'int64', 'bool', 'complex64'] as const) {
     const x = (dims: readonly number[]): HostTensor =>
@@ -137,6 +142,11 @@ describe('movement', () => {
       { op: 'Pad', inputs: [x([3, 4]), ints([1, 2, 2, 1])], constant: [1], attributes: { mode: 'edge' } },
       { op: 'CenterCropPad', inputs: [x([5, 2]), ints([3, 6])], constant: [1] },
       { op: 'ScatterElements', inputs: [x([3, 3]), ints([1, -1], [1, 2]), x([1, 2])], attributes: { axis: 1 } },
+      ...[0, 1, 2].map((axis) => ({
+        op: 'ScatterElements',
+        inputs: [x([30, 40, 9]), manyIndices, x([20, 33, 8])],
+        attributes: { axis },
+      })),
       { op: 'ScatterND', inputs: [x([4, 3]), ints([3, 0], [2, 1]), x([2, 3])] },
     ]);
   }
