@@ -7,10 +7,11 @@
 /** Facts about an error, for programs: node, input, byte offset, expected, got. */
 export type ErrorDetails = Readonly<Record<string, unknown>>;
 
-/** Base class of everything Filigree throws on purpose. */
+/** Base class of everything Filigree throws on purpose; its subclasses tell what went wrong, and so does `code`. */
 export class FiligreeError extends Error {
   /** Stable, documented code such as `ERR_INPUT`. */
   readonly code: string;
+  /** The facts of the message: the input's name, what was expected, what came. */
   readonly details: ErrorDetails;
 
   constructor(code: string, message: string, details: ErrorDetails = {}, options?: { cause?: unknown }) {
@@ -21,7 +22,7 @@ export class FiligreeError extends Error {
   }
 }
 
-/** The model's bytes are not a valid ONNX model. */
+/** The model's bytes are not a valid ONNX model, or its file cannot be read (`cause` is the file system's error). */
 export class ModelFormatError extends FiligreeError {
   constructor(message: string, details?: ErrorDetails, options?: { cause?: unknown }) {
     super('ERR_MODEL_FORMAT', message, details, options);
@@ -35,14 +36,14 @@ export class UnsupportedError extends FiligreeError {
   }
 }
 
-/** A feed is missing, unknown, or has the wrong type or shape. */
+/** A feed is missing, unknown, or has the wrong type, shape or length. Nothing has run. */
 export class InputError extends FiligreeError {
   constructor(message: string, details?: ErrorDetails, options?: { cause?: unknown }) {
     super('ERR_INPUT', message, details, options);
   }
 }
 
-/** An option is unknown or out of range. */
+/** An option is unknown or out of range, or names an output that the model has not. */
 export class OptionError extends FiligreeError {
   constructor(message: string, details?: ErrorDetails, options?: { cause?: unknown }) {
     super('ERR_OPTION', message, details, options);
@@ -63,7 +64,7 @@ export class QueueFullError extends FiligreeError {
   }
 }
 
-/** The run needs more memory than allowed. */
+/** A tensor or the working memory of a run would be larger than this machine's memory. */
 export class MemoryError extends FiligreeError {
   constructor(message: string, details?: ErrorDetails, options?: { cause?: unknown }) {
     super('ERR_MEMORY', message, details, options);
@@ -77,7 +78,7 @@ export class AbortError extends FiligreeError {
   }
 }
 
-/** The native addon cannot be loaded on this machine. */
+/** The native addon cannot be loaded on this machine; the text says what was tried and how to build it. */
 export class NativeLoadError extends FiligreeError {
   constructor(message: string, details?: ErrorDetails, options?: { cause?: unknown }) {
     super('ERR_NATIVE_LOAD', message, details, options);

@@ -1,5 +1,6 @@
 /** Element types: one table of names, ONNX numbers, widths and storage. */
 
+/** Element types, by the names that tensors carry as `type`. */
 export type DType =
   | 'float32'
   | 'uint8'

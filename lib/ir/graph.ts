@@ -4,29 +4,33 @@ import type { DType } from './dtype.ts';
 import type { Shape } from './shape.ts';
 import type { HostTensor, HostValue } from './tensor.ts';
 
-/** Type of a tensor value; `shape` is undefined where not even the rank is known. */
+/** Type of a tensor; `shape` is undefined where not even the rank is known. */
 export interface TensorType {
   readonly kind: 'tensor';
   readonly dtype: DType;
   readonly shape: Shape | undefined;
 }
 
+/** Type of a sequence of values of one type. */
 export interface SequenceType {
   readonly kind: 'sequence';
   readonly element: ValueType;
 }
 
+/** Type of a value that may be absent. */
 export interface OptionalType {
   readonly kind: 'optional';
   readonly element: ValueType;
 }
 
+/** Type of a map from integers or strings (ai.onnx.ml). */
 export interface MapType {
   readonly kind: 'map';
   readonly keyType: DType;
   readonly value: ValueType;
 }
 
+/** Type of an input or output. */
 export type ValueType = TensorType | SequenceType | OptionalType | MapType;
 
 /** Shorthand for a tensor type. */

@@ -5,6 +5,7 @@ import type { Graph, ValueType } from './graph.ts';
 /** A named input or output as the model declares it. */
 export interface Port {
   readonly name: string;
+  /** Kind, element type and shape; symbolic dimensions by their names. */
   readonly type: ValueType;
 }
 

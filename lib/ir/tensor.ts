@@ -17,15 +17,17 @@ import { float4e2m1ToNumber, floatDecoder, floatEncoder, numberToFloat4e2m1 } fr
 import { MAX_ELEMENTS, sizeOf } from './shape.ts';
 
 /**
- * A dense row-major tensor. `data` is the storage of {@link DTypeInfo.storage}: float16, bfloat16 and float8 as bit
- * patterns, complex numbers interleaved, sub-byte types packed with the first element in the low bits.
+ * A dense row-major tensor. `data` is as wide as the element type: float16, bfloat16 and float8 as bit patterns, complex numbers interleaved, sub-byte types packed with the first element in the low bits.
  */
 export interface HostTensor {
   readonly kind: 'tensor';
   readonly dtype: DType;
   readonly dims: readonly number[];
   readonly data: Storage;
-  /** The contents where they lie, if that is not aligned for `data`, which is then a copy made at the first use. */
+  /**
+   * The contents where they lie, if that is not aligned for `data`, which is then a copy made at the first use.
+   * @internal
+   */
   readonly unaligned?: Uint8Array;
 }
 
@@ -51,6 +53,7 @@ export interface HostMap {
   readonly entries: ReadonlyMap<bigint | string, number | bigint | string>;
 }
 
+/** Any value on the JavaScript side. */
 export type HostValue = HostTensor | HostSequence | HostOptional | HostMap;
 
 /** A tensor over existing storage. Throws InternalError where the storage has not the length that `dims` need. */

@@ -46,6 +46,7 @@ export class Batcher {
   /** Resolve the promises of close(). */
   readonly #ends: (() => void)[] = [];
 
+  /** @internal */
   constructor(run: Runner, { maxBatch = 16, maxDelayMs = 2, maxQueue = 1024, concurrency = 2 }: BatcherOptions = {}) {
     const counts = { maxBatch: [maxBatch, 1], maxQueue: [maxQueue, 1], concurrency: [concurrency, 1] };
     for (const [name, [value, least]] of Object.entries({ ...counts, maxDelayMs: [maxDelayMs, 0] })) {
@@ -69,7 +70,7 @@ export class Batcher {
    * Runs a request, joined by others. Rejects with InputError where it cannot be batched, QueueFullError where it is one
    * too many, RunError after {@link close}. The feeds have to be left alone until the promise settles.
    */
-  async run(feeds: Values): Promise<Record<string, RunValue>> {
+  async run(feeds: Readonly<Record<string, RunValue>>): Promise<Record<string, RunValue>> {
     if (this.#closed) throw new RunError('the batcher is closed');
     if (this.#queued >= this.#maxQueue) {
       throw new QueueFullError(`${this.#queued} requests wait, no more are taken`, { maxQueue: this.#maxQueue });

@@ -8,10 +8,16 @@ import type { Port } from '../ir/model.ts';
 import { shapeText, sizeOf } from '../ir/shape.ts';
 import type { HostTensor, HostValue } from '../ir/tensor.ts';
 
-/** What a feed has to have: any Tensor of onnxruntime-common, or an object like one. */
+/** What a feed has to have: any Tensor of onnxruntime-common, of whichever copy of it, or an object like one. */
 export interface TensorLike {
+  /** The element type: a {@link DType}. */
   readonly type: string;
+  /** Sizes, outermost first; empty for a scalar. */
   readonly dims: readonly number[];
+  /**
+   * The elements, row-major: the typed array of the element type (float16, bfloat16 and float8 as bits in the unsigned
+   * array of their width, bool as Uint8Array, 4-bit types two a byte), an array for strings.
+   */
   readonly data: unknown;
 }
 

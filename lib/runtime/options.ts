@@ -2,16 +2,16 @@
 
 import { OptionError } from '../errors.ts';
 
-/** How a session shares out the cores. */
+/** How a session shares out the cores: for the shortest time of one run, or for the most items a second. */
 export type Scheduler = 'latency' | 'throughput';
 
-/** Options of Session.load. */
+/** Options of {@link Session.load}. Unknown ones are refused with OptionError. */
 export interface SessionOptions {
-  /** Most threads a run uses; the usable cores by default. */
+  /** Most threads a run uses; by default the usable cores (affinity and control group). They are shared by sessions. */
   readonly threads?: number;
-  /** `latency` (default): a run uses all threads. `throughput`: the images of a batch are dealt to threads. */
+  /** `latency` (default): all threads share each step. `throughput`: the items of a batch are dealt to threads. */
   readonly scheduler?: Scheduler;
-  /** Plans kept for each graph; the least recently used go first. 32 by default. */
+  /** Plans (one a combination of input shapes) that are kept; the least recently used go first. 32 by default. */
   readonly planCacheSize?: number;
   /** Contents of external data by location, for models given as bytes. */
   readonly externalData?: Readonly<Record<string, Uint8Array>>;
@@ -30,11 +30,11 @@ export interface SessionOptions {
   readonly priority?: number;
 }
 
-/** Options of Session.run. */
+/** Options of {@link Session.run}. */
 export interface RunOptions {
   /** Names of the outputs to return; all by default. */
   readonly outputs?: readonly string[];
-  /** Stops the run between two steps. */
+  /** Stops the run between two steps: it rejects with AbortError. */
   readonly signal?: AbortSignal;
 }
 

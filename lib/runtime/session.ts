@@ -12,7 +12,7 @@ import { checkRunOptions, checkSessionOptions, type RunOptions, type SessionOpti
 import { type StatefulHost, StatefulSession } from './stateful.ts';
 import { type StreamOptions, streamResults } from './stream.ts';
 
-/** Feeds and results by name. */
+/** Feeds by the names of inputs, or results by the names of outputs. */
 export type RunValues = Readonly<Record<string, RunValue>>;
 
 /**
@@ -37,8 +37,9 @@ export class Session {
   }
 
   /**
-   * Loads a model from a path, or from the bytes of an ONNX file (which must not change while the session lives).
-   * Throws ModelFormatError, UnsupportedError (every node that cannot run) or OptionError.
+   * Loads a model from a path (external data is looked for beside it), or from the bytes of an ONNX file, which must not
+   * change while the session lives. Rejects with ModelFormatError, UnsupportedError (which lists every node that cannot
+   * run), OptionError or NativeLoadError.
    */
   static async load(source: string | Uint8Array | ArrayBufferLike, options: SessionOptions = {}): Promise<Session> {
     const { externalData, ...rest } = checkSessionOptions(options);
@@ -48,8 +49,9 @@ export class Session {
   }
 
   /**
-   * Runs the model off the event loop. `feeds` has a tensor for every input without a default. Throws InputError before
-   * anything runs where a feed does not fit, RunError where the data does not, AbortError when the signal says so.
+   * Runs the model off the event loop. `feeds` has a tensor for every input without a default. Rejects with InputError
+   * before anything runs where a feed does not fit, RunError where the data does not, MemoryError where a tensor would not
+   * fit into memory, AbortError when the signal says so.
    *
    * Feeds of up to 16 MiB are taken at the call: they may be changed or transferred as soon as it has returned. Larger
    * ones and those in a SharedArrayBuffer have to be left alone until the promise settles: a run whose feed changes
@@ -62,7 +64,10 @@ export class Session {
     return this.#collect(await this.#compiled.run(this.#contents(feeds), { signal }), options);
   }
 
-  /** The same on this thread, which it holds until the result is there. */
+  /**
+   * The same on this thread, which it holds until the result is there: for calls of microseconds, and Workers. Throws what
+   * {@link run} rejects with. The signal is looked at by `run` alone.
+   */
   runSync(feeds: RunValues, options: RunOptions = {}): Record<string, RunValue> {
     this.#check(options);
     return this.#collect(this.#compiled.runSync(this.#contents(feeds)), options);
@@ -70,7 +75,7 @@ export class Session {
 
   /**
    * Runs every request of a stream and gives their results, one by one. Reads ahead no further than `concurrency`
-   * batches; a request that fails ends the stream with its error.
+   * batches; a request that fails ends the stream with its error. Leaving the loop ends the source.
    */
   stream(
     source: AsyncIterable<RunValues> | Iterable<RunValues>,
@@ -81,7 +86,8 @@ export class Session {
 
   /**
    * Joins requests that come at about the same time into batches along axis 0, which is right for networks that
-   * compute the rows of a batch apart. Where an output's first dimension is fixed, requests run one by one.
+   * compute the rows of a batch apart. Where an output's first dimension is fixed, requests run one by one. Throws
+   * OptionError.
    */
   batcher(options: BatcherOptions = {}): Batcher {
     const busy = Math.ceil(thisMachine().cores / this.#compiled.threads);
@@ -117,6 +123,7 @@ export class Session {
     this.#compiled.dispose();
   }
 
+  /** {@link dispose}, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.dispose();
   }

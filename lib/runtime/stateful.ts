@@ -24,9 +24,9 @@ export interface StatefulHost {
 }
 
 /**
- * A session with memory: key-value caches of a decoder, states of a recurrent network. Bound inputs take what the bound
- * outputs gave in the run before; neither is copied nor seen by the caller. Runs are done in the order of their calls.
- * A run that fails leaves the state as it was.
+ * A session with memory, made by {@link Session.withState}: key-value caches of a decoder, states of a recurrent
+ * network. Bound inputs take what the bound outputs gave in the run before; neither is copied nor seen by the caller.
+ * Runs are done in the order of their calls. A run that fails leaves the state as it was.
  */
 export class StatefulSession {
   readonly #host: StatefulHost;
@@ -35,7 +35,7 @@ export class StatefulSession {
   #state: Map<number, HostValue>;
   #last: Promise<unknown> = Promise.resolve();
 
-  /** Made by {@link Session.withState}. */
+  /** @internal */
   constructor(
     host: StatefulHost,
     bindings: Readonly<Record<string, string>>,

@@ -4,7 +4,7 @@ import { OptionError } from '../errors.ts';
 import { type Runner, runTogether, signatureOf, type Values } from './batching.ts';
 import type { RunValue } from './feeds.ts';
 
-/** Options of Session.stream. */
+/** Options of {@link Session.stream}. */
 export interface StreamOptions {
   /** Requests that run as one, joined along axis 0, where their shapes allow. 1 by default. */
   readonly batch?: number;
