@@ -69,11 +69,13 @@ export function linesOf(keep: ArrayLike<number>, columns: number, rows: number):
 function loadsOf(isa: string, form: WeightForm, layer: Layer, { keep, nonzeros, columns }: Pattern, bytes: boolean) {
   const { tiles } = layer.output;
   const vectors = lineVectors(isa);
-  if (form === 'sparse') return tiles * (nonzeros + vectors * linesOf(keep, columns, GENERATED_ROWS));
-  if (form === 'packed') return nonzeros * (tiles * vectors + Math.ceil(tiles / packedTiles(isa)));
+  // Without products of four bytes, four are two pairs of 16 bits.
+  const words = bytes && isa !== 'avx512vnni' ? 2 : 1;
+  if (form === 'sparse') return words * tiles * (nonzeros + vectors * linesOf(keep, columns, GENERATED_ROWS));
+  if (form === 'packed') return words * nonzeros * (tiles * vectors + Math.ceil(tiles / packedTiles(isa)));
   const block = denseBlock(isa, bytes);
   const blocks = Math.ceil(layer.m / block.rows) * Math.ceil(tiles / block.tiles);
-  return blocks * columns * (block.tiles * vectors + block.rows);
+  return words * blocks * columns * (block.tiles * vectors + block.rows);
 }
 
 function kernelParams(layer: Layer, tuning: Tuning, density: number): StepParams {

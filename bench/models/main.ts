@@ -6,7 +6,7 @@ import { parseArgs } from 'node:util';
 import { thisMachine } from '../../lib/runtime/machine.ts';
 import { countList, modelFiles, oneCount, oneNumber, runMain } from '../report/arguments.ts';
 import { benchmark, type ChildResult } from '../report/child.ts';
-import { publish, reportHelp, reportOptions } from '../report/report.ts';
+import { progress, publish, reportHelp, reportOptions } from '../report/report.ts';
 import { disturbedNote, type Summary, summarize } from '../report/summary.ts';
 import type { Column } from '../report/table.ts';
 
@@ -73,6 +73,7 @@ async function main(argv: string[]): Promise<number> {
   for (let round = 0; round < rounds; round++) {
     for (const [i, { file, batch }] of cases.entries()) {
       const args = [file, '--batch', String(batch), '--threads', String(threads), '--seconds', String(seconds)];
+      progress(`round ${round + 1} of ${rounds}, ${i + 1} of ${cases.length}: ${basename(file)}, batch ${batch}`);
       if (values.shape) args.push('--shape', values.shape);
       const inputs = inputsOf(values.inputs, file);
       if (inputs) args.push('--input', inputs);
@@ -86,6 +87,7 @@ async function main(argv: string[]): Promise<number> {
   const notes = [
     `${threads} threads, ${rounds} round(s) of ${seconds} s after warming up, each in a process of its own; ` +
       'items/s is the batch over the median, peak MB the largest resident set of the process, load ms reading and rewriting, plan ms planning and packing.',
+    ...(values.shape ? [`Shapes: ${values.shape}.`] : []),
     ...disturbedNote(rows),
   ];
   const groups = rows.map((row) => ({ label: `${row.model}, batch ${row.batch}`, values: [row.medianMs / row.batch] }));

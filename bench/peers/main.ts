@@ -8,7 +8,7 @@ import { OptionError } from '../../lib/errors.ts';
 import { thisMachine } from '../../lib/runtime/machine.ts';
 import { countList, modelFiles, oneCount, oneNumber, runMain } from '../report/arguments.ts';
 import { type ChildResult, measureIn } from '../report/child.ts';
-import { publish, reportHelp, reportOptions } from '../report/report.ts';
+import { progress, publish, type Report, reportHelp, reportOptions, save } from '../report/report.ts';
 import { geometricMean } from '../report/statistics.ts';
 import { disturbedNote } from '../report/summary.ts';
 import type { Column } from '../report/table.ts';
@@ -129,6 +129,32 @@ function means(rows: readonly PeerRow[], engines: readonly Engine[]): string[] {
   });
 }
 
+function reportOf(
+  rows: readonly PeerRow[],
+  engines: readonly Engine[],
+  settings: Settings,
+  rounds: number,
+): Report<PeerRow> {
+  const alone = 'No peer found: onnxruntime-node cannot be imported and FILIGREE_PEERS is not set.';
+  const notes = [
+    `${settings.threads} threads, ${rounds} rounds of ${settings.seconds} s, a process for each engine and round, the engines in turn. ` +
+      'Ratios below 1: filigree is faster. "by round" is the median over the rounds of the ratio of medians. ' +
+      "difference: largest difference of the outputs over the peer's largest magnitude.",
+    ...(settings.shape ? [`Shapes: ${settings.shape}.`] : []),
+    ...means(rows, engines),
+    ...(engines.length === 1 ? [alone] : []),
+    ...disturbedNote(rows),
+  ];
+  const cases = rows.filter((_, i) => i % engines.length === 0);
+  const groups = cases.map(({ model, batch }, i) => ({
+    label: `${model}, batch ${batch}`,
+    values: rows.slice(i * engines.length, (i + 1) * engines.length).map((row) => row.minMs / batch),
+  }));
+  const series = engines.map(({ name }) => name);
+  const chart = { title: 'Least milliseconds an item', unit: 'ms', series, groups };
+  return { title: 'Peers', columns, rows, notes, chart, details: { ...settings, rounds } };
+}
+
 async function main(argv: string[]): Promise<number> {
   const { values, positionals } = parseArgs({
     args: argv,
@@ -155,23 +181,12 @@ async function main(argv: string[]): Promise<number> {
   if (cases.length === 0) throw new OptionError('name the models to compare');
   const engines = findEngines(values.engines?.split(',') ?? []);
   const rows: PeerRow[] = [];
-  for (const each of cases) rows.push(...(await compare(each, engines, settings, rounds)));
-  const alone = 'No peer found: onnxruntime-node cannot be imported and FILIGREE_PEERS is not set.';
-  const notes = [
-    `${settings.threads} threads, ${rounds} rounds of ${settings.seconds} s, a process for each engine and round, the engines in turn. ` +
-      'Ratios below 1: filigree is faster. "by round" is the median over the rounds of the ratio of medians. ' +
-      "difference: largest difference of the outputs over the peer's largest magnitude.",
-    ...means(rows, engines),
-    ...(engines.length === 1 ? [alone] : []),
-    ...disturbedNote(rows),
-  ];
-  const groups = cases.map(({ model, batch }, i) => ({
-    label: `${basename(model, '.onnx')}, batch ${batch}`,
-    values: rows.slice(i * engines.length, (i + 1) * engines.length).map((row) => row.minMs / batch),
-  }));
-  const series = engines.map(({ name }) => name);
-  const chart = { title: 'Least milliseconds an item', unit: 'ms', series, groups };
-  publish({ title: 'Peers', columns, rows, notes, chart, details: { ...settings, rounds } }, values);
+  for (const [i, each] of cases.entries()) {
+    progress(`${i + 1} of ${cases.length}: ${basename(each.model)}, batch ${each.batch}`);
+    rows.push(...(await compare(each, engines, settings, rounds)));
+    save(reportOf(rows, engines, settings, rounds), values);
+  }
+  publish(reportOf(rows, engines, settings, rounds), values);
   return rows.some((row) => row.error !== undefined) ? 1 : 0;
 }
 

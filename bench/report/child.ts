@@ -2,7 +2,7 @@
 
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
+import { cpus } from 'node:os';
 import { join } from 'node:path';
 
 /** What a measuring process says: the last line of its output that begins with a brace, or why there is none. */
@@ -82,7 +82,7 @@ export async function measureIn(command: string, args: readonly string[], second
     });
   });
   const after = ticks();
-  const wall = ((performance.now() - start) / 1000) * TICKS_A_SECOND * availableParallelism();
+  const wall = ((performance.now() - start) / 1000) * TICKS_A_SECOND * cpus().length;
   const foreign = before && after && Math.max(0, (after.all - before.all - (after.own - before.own)) / wall);
   return { line, foreign };
 }

@@ -61,15 +61,26 @@ function writeTo(file: string, text: string): void {
   writeFileSync(file, text);
 }
 
-/** Prints the table and writes the files. */
-export function publish<R>(report: Report<R>, files: ReportFiles): void {
+/** Writes the files asked for: what is known so far, too, for runs that take long. */
+export function save<R>(report: Report<R>, files: ReportFiles): void {
   const machine = machineFacts();
-  const { title, columns, rows, notes = [], chart, details } = report;
-  console.log([title, machineLine(machine), '', textTable(columns, rows), '', ...notes].join('\n'));
+  const { title, rows, notes = [], chart, details } = report;
   if (files.json) {
     const all = { title, date: new Date().toISOString(), machine, notes, ...details, rows };
     writeTo(files.json, `${JSON.stringify(all, null, 1)}\n`);
   }
   if (files.markdown) writeTo(files.markdown, reportMarkdown(report, machine));
   if (files.svg && chart) writeTo(files.svg, barChart(chart));
+}
+
+/** Prints the table and writes the files. */
+export function publish<R>(report: Report<R>, files: ReportFiles): void {
+  const { title, columns, rows, notes = [] } = report;
+  console.log([title, machineLine(machineFacts()), '', textTable(columns, rows), '', ...notes].join('\n'));
+  save(report, files);
+}
+
+/** Says on standard error what is being measured. */
+export function progress(text: string): void {
+  process.stderr.write(process.stderr.isTTY ? `\r\x1b[K${text}` : `${text}\n`);
 }

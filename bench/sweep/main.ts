@@ -6,7 +6,7 @@ import { OptionError } from '../../lib/errors.ts';
 import { thisMachine } from '../../lib/runtime/machine.ts';
 import { countList, numberList, oneCount, oneNumber, runMain } from '../report/arguments.ts';
 import { benchmark, type ChildResult } from '../report/child.ts';
-import { publish, reportHelp, reportOptions } from '../report/report.ts';
+import { progress, publish, reportHelp, reportOptions } from '../report/report.ts';
 import { disturbedNote, type Summary, summarize } from '../report/summary.ts';
 import type { Column } from '../report/table.ts';
 import { flagsOf } from './flags.ts';
@@ -78,6 +78,9 @@ async function main(argv: string[]): Promise<number> {
   for (let round = 0; round < rounds; round++) {
     for (const [i, { sparsity, batch }] of cases.entries()) {
       const args = [model, '--batch', String(batch), '--threads', String(threads), '--seconds', String(seconds)];
+      progress(
+        `round ${round + 1} of ${rounds}, ${i + 1} of ${cases.length}: ${sparsity * 100} % zeros, batch ${batch}`,
+      );
       if (sparsity > 0) args.push('--impose-sparsity', String(sparsity));
       if (values.shape) args.push('--shape', values.shape);
       results[i]!.push(await benchmark(args, timeout));
@@ -93,6 +96,7 @@ async function main(argv: string[]): Promise<number> {
   const notes = [
     `${threads} threads, ${rounds} round(s) of ${seconds} s; the outputs of a model with imposed zeros are not its own.`,
     `${flagged} of ${rows.length} entries flagged: more than ${tolerances.zeros * 100} % slower than the fastest with fewer zeros, or an item more than ${tolerances.batch * 100} % slower than at batch 1.`,
+    ...(values.shape ? [`Shapes: ${values.shape}.`] : []),
     ...disturbedNote(rows),
   ];
   const groups = batches.map((batch) => ({

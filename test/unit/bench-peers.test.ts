@@ -1,9 +1,11 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, describe, expect, it, vi } from 'vitest';
+import { findEngines } from '../../bench/peers/engines.ts';
 import { type Named, named, readTensors, writeTensors } from '../../bench/peers/exchange.ts';
 import { rowsOf, turnOf } from '../../bench/peers/rows.ts';
+import { measureIn } from '../../bench/report/child.ts';
 import { tensor } from '../../lib/ir/tensor.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'filigree-bench-'));
@@ -45,6 +47,62 @@ describe('exchanged tensors', () => {
     expect(() => named('output', 'list', { kind: 'sequence', items: [], element: undefined } as never)).toThrow(
       'got sequence',
     );
+  });
+});
+
+describe('engines', () => {
+  afterEach(() => vi.unstubAllEnvs());
+
+  it('are those that are there', () => {
+    vi.stubEnv('FILIGREE_PEERS', '');
+    expect(findEngines([])[0]!.name).toBe('filigree');
+    expect(() => findEngines(['nobody'])).toThrow('--engines: no nobody here; found filigree');
+  });
+
+  it('of a kit need its script and an environment', () => {
+    vi.stubEnv('FILIGREE_PEERS', folder);
+    expect(() => findEngines([])).toThrow('expected a folder with run-peer.py');
+    writeFileSync(join(folder, 'run-peer.py'), '');
+    mkdirSync(join(folder, 'venv-main/bin'), { recursive: true });
+    writeFileSync(join(folder, 'venv-main/bin/python'), '');
+    expect(findEngines(['openvino']).map(({ name }) => name)).toEqual(['filigree', 'openvino']);
+    expect(() => findEngines(['deepsparse'])).toThrow('no deepsparse here');
+  });
+
+  it.skipIf(process.platform === 'win32')('of a kit get their own file and the sizes of dimensions', async () => {
+    const script = join(folder, 'run-peer.py');
+    const python = join(folder, 'venv-main/bin/python');
+    writeFileSync(script, '');
+    mkdirSync(join(folder, 'venv-main/bin'), { recursive: true });
+    writeFileSync(python, '#!/bin/sh\nprintf \'{"seen":"%s"}\\n\' "$*"\n');
+    chmodSync(python, 0o755);
+    vi.stubEnv('FILIGREE_PEERS', folder);
+    const settings = { threads: 2, seconds: 0.5, timeout: 20, shape: 'x=1x3,S=128' };
+    const each = { model: '/a.onnx', variants: new Map([['ort', '/b.onnx']]), batch: 4 };
+    const [, engine] = findEngines(['ort']);
+    const { line } = await engine!.time(each, settings, '', []);
+    const expected = '--engine ort --model /b.onnx --batch 4 --threads 2 --dims=S=128 --seconds 0.5';
+    expect(line).toEqual({ seen: `${script} ${expected}` });
+  });
+});
+
+describe('measuring processes', () => {
+  const node = (code: string, seconds = 20) => measureIn(process.execPath, ['-e', code], seconds);
+
+  it('give their last line of JSON', async () => {
+    expect((await node('console.log("{\\"a\\":1}")')).line).toEqual({ a: 1 });
+  });
+
+  it('fail with what they said', async () => {
+    expect((await node('throw new Error("no weights")')).line.error).toContain('no weights');
+    expect((await node('process.exit(3)')).line.error).toBe('exit 3: no output');
+    const told = 'console.log(JSON.stringify({error: {message: "bad model"}})); process.exit(1)';
+    expect((await node(told)).line.error).toBe('bad model');
+    expect((await measureIn('/no/such/program', [], 5)).line.error).toContain('ENOENT');
+  });
+
+  it('end when their time is over', async () => {
+    expect((await node('setInterval(() => 0, 1000)', 0.3)).line.error).toBe('no result within 0.3 s');
   });
 });
 
