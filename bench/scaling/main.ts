@@ -10,6 +10,7 @@ import { thisMachine } from '../../lib/runtime/machine.ts';
 import { native } from '../../lib/runtime/native.ts';
 import { peaksOf } from '../../lib/runtime/peaks.ts';
 import { countList, numberList, oneCount, oneNumber, runMain } from '../report/arguments.ts';
+import type { Chart } from '../report/chart.ts';
 import { publish, reportHelp, reportOptions } from '../report/report.ts';
 import type { Column } from '../report/table.ts';
 import { measureBarrier, measureLatency, measureThroughput, measureWork } from './measure.ts';
@@ -98,6 +99,15 @@ function assumptions(work: Work, target: Target, ofTwo: number, growth: string):
   ];
 }
 
+function chartOf(name: string, batch: number, rows: readonly Row[]): Chart {
+  const groups = rows.map((row) => ({
+    label: `${row.cores} cores`,
+    values: [row.speedUp, row.itemsPerSecond / rows[0]!.itemsPerSecond],
+  }));
+  const series = ['latency', `throughput, of ${rows[0]!.cores} cores`];
+  return { title: `${name}, batch ${batch}: predicted gain`, unit: 'times', series, groups };
+}
+
 async function main(argv: string[]): Promise<number> {
   const { values, positionals } = parseArgs({
     args: argv,
@@ -151,12 +161,7 @@ async function main(argv: string[]): Promise<number> {
     });
   }
   const name = basename(model, '.onnx');
-  const groups = rows.map((row) => ({
-    label: `${row.cores} cores`,
-    values: [row.speedUp, row.itemsPerSecond / rows[0]!.itemsPerSecond],
-  }));
-  const series = ['latency', `throughput, of ${rows[0]!.cores} cores`];
-  const chart = { title: `${name}, batch ${batch}: predicted gain`, unit: 'times', series, groups };
+  const chart = chartOf(name, batch, rows);
   const title = `Scaling, predicted: ${name}, batch ${batch}`;
   const details = { model: name, batch, imposed, barrier_ns: ofTwo, growth, bandwidth: target.bandwidth, work };
   publish({ title, columns, rows, notes: assumptions(work, target, ofTwo, growth), chart, details }, values);

@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import { OptionError } from '../../lib/errors.ts';
 import { thisMachine } from '../../lib/runtime/machine.ts';
 import { countList, numberList, oneCount, oneNumber, runMain } from '../report/arguments.ts';
+import type { Chart } from '../report/chart.ts';
 import { benchmark, type ChildResult } from '../report/child.ts';
 import { progress, publish, reportHelp, reportOptions } from '../report/report.ts';
 import { disturbedNote, type Summary, summarize } from '../report/summary.ts';
@@ -43,6 +44,18 @@ const columns: Column<Row>[] = [
   { title: 'peak MB', of: (row) => row.peakMb },
   { title: 'flag', of: (row) => row.error ?? row.flags.join('; ') },
 ];
+
+/** The bars of a sweep: a group a batch, a bar a sparsity. */
+function chartOf(name: string, rows: readonly Row[]): Chart {
+  const sparsities = [...new Set(rows.map((row) => row.sparsity))];
+  const batches = [...new Set(rows.map((row) => row.batch))];
+  const groups = batches.map((batch) => ({
+    label: `batch ${batch}`,
+    values: rows.filter((row) => row.batch === batch).map((row) => row.itemMs),
+  }));
+  const series = sparsities.map((sparsity) => `${sparsity * 100} % zeros`);
+  return { title: `${name}: milliseconds an item`, unit: 'ms', series, groups };
+}
 
 async function main(argv: string[]): Promise<number> {
   const { values, positionals } = parseArgs({
@@ -86,10 +99,8 @@ async function main(argv: string[]): Promise<number> {
       results[i]!.push(await benchmark(args, timeout));
     }
   }
-  const points = cases.map((each, i) => {
-    const summary = summarize(results[i]!);
-    return { ...each, ...summary, itemMs: summary.minMs / each.batch };
-  });
+  const summaries = results.map(summarize);
+  const points = cases.map((each, i) => ({ ...each, ...summaries[i]!, itemMs: summaries[i]!.minMs / each.batch }));
   const flags = flagsOf(points, tolerances);
   const rows = points.map((point, i): Row => ({ ...point, flags: flags[i]! }));
   const flagged = rows.filter((row) => row.flags.length > 0).length;
@@ -99,15 +110,18 @@ async function main(argv: string[]): Promise<number> {
     ...(values.shape ? [`Shapes: ${values.shape}.`] : []),
     ...disturbedNote(rows),
   ];
-  const groups = batches.map((batch) => ({
-    label: `batch ${batch}`,
-    values: rows.filter((row) => row.batch === batch).map((row) => row.itemMs),
-  }));
-  const series = sparsities.map((sparsity) => `${sparsity * 100} % zeros`);
   const name = basename(model, '.onnx');
-  const chart = { title: `${name}: milliseconds an item`, unit: 'ms', series, groups };
-  const details = { model: name, threads, seconds, rounds, tolerances };
-  publish({ title: `Sparsity and batch: ${name}`, columns, rows, notes, chart, details }, values);
+  publish(
+    {
+      title: `Sparsity and batch: ${name}`,
+      columns,
+      rows,
+      notes,
+      chart: chartOf(name, rows),
+      details: { model: name, threads, seconds, rounds, tolerances },
+    },
+    values,
+  );
   return rows.some((row) => row.error !== undefined) ? 1 : 0;
 }
 
