@@ -57,7 +57,7 @@ function chartOf(name: string, rows: readonly Row[]): Chart {
   return { title: `${name}: milliseconds an item`, unit: 'ms', series, groups };
 }
 
-async function main(argv: string[]): Promise<number> {
+function settingsOf(argv: string[]) {
   const { values, positionals } = parseArgs({
     args: argv,
     allowPositionals: true,
@@ -86,6 +86,11 @@ async function main(argv: string[]): Promise<number> {
   };
   const sparsities = [...new Set(numberList('sparsity', values.sparsity, 0, 1))].sort((a, b) => a - b);
   const batches = [...new Set(countList('batch', values.batch))].sort((a, b) => a - b);
+  return { values, model, threads, seconds, timeout, rounds, tolerances, sparsities, batches };
+}
+
+async function main(argv: string[]): Promise<number> {
+  const { values, model, threads, seconds, timeout, rounds, tolerances, sparsities, batches } = settingsOf(argv);
   const cases = batches.flatMap((batch) => sparsities.map((sparsity) => ({ sparsity, batch })));
   const results = cases.map((): ChildResult[] => []);
   for (let round = 0; round < rounds; round++) {
