@@ -2,7 +2,8 @@
 {
   'variables': {
     'manifest': 'node -p "const m = require(\'./native/sources.json\');',
-    'kernels': ['<!@(<(manifest) m.kernels.join(\' \')")'],
+    'kernels': ['<!@(<(manifest) m.kernels.concat(m.byteKernels).join(\' \')")'],
+    'byte_kernels': ['<!@(<(manifest) m.byteKernels.join(\' \')")'],
     'plain': ['-std=c++20', '-ffp-contract=off', '-fno-exceptions', '-fno-rtti', '-O3'],
   },
   'target_defaults': {
@@ -29,7 +30,7 @@
     {'target_name': 'kernels_avx512', 'type': 'static_library', 'sources': ['<@(kernels)'],
      'cflags_cc': ['<@(plain)', '<!@(<(manifest) m.isas.avx512.join(\' \')")'],
      'defines': ['FILIGREE_ISA=avx512', 'FILIGREE_ISA_avx512=1']},
-    {'target_name': 'kernels_avx512vnni', 'type': 'static_library', 'sources': ['<@(kernels)'],
+    {'target_name': 'kernels_avx512vnni', 'type': 'static_library', 'sources': ['<@(byte_kernels)'],
      'cflags_cc': ['<@(plain)', '<!@(<(manifest) m.isas.avx512vnni.join(\' \')")'],
      'defines': ['FILIGREE_ISA=avx512vnni', 'FILIGREE_ISA_avx512vnni=1']},
   ]}]],

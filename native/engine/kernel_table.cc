@@ -18,11 +18,42 @@ DECLARE_LIST(avx512vnni)
 #endif
 #undef DECLARE_LIST
 
+namespace {
+
+#if defined(__x86_64__)
+/// AVX-512's kernels with VNNI's in the place of those of the same name, and what only VNNI has behind them.
+struct VnniKernels {
+  std::vector<const KernelDef*> kernels;
+  KernelList list;
+
+  VnniKernels() : kernels(avx512::kernelList.kernels, avx512::kernelList.kernels + avx512::kernelList.count), list{} {
+    for (int i = 0; i < avx512vnni::kernelList.count; i++) add(avx512vnni::kernelList.kernels[i]);
+    list = {kernels.data(), static_cast<int>(kernels.size())};
+  }
+  void add(const KernelDef* kernel) {
+    for (const KernelDef*& held : kernels) {
+      if (std::strcmp(held->name, kernel->name) == 0) {
+        held = kernel;
+        return;
+      }
+    }
+    kernels.push_back(kernel);
+  }
+};
+
+const KernelList& vnniKernels() {
+  static const VnniKernels all;
+  return all.list;
+}
+#endif
+
+}  // namespace
+
 const KernelList& kernelsOf(Isa isa) {
 #if defined(__x86_64__)
   if (isa == Isa::kAvx2) return avx2::kernelList;
   if (isa == Isa::kAvx512) return avx512::kernelList;
-  if (isa == Isa::kAvx512Vnni) return avx512vnni::kernelList;
+  if (isa == Isa::kAvx512Vnni) return vnniKernels();
 #endif
   return portable::kernelList;
 }

@@ -1,17 +1,24 @@
-// The kernel list of one instruction set; compiled once for each.
+// The kernel list of one instruction set; compiled once for each. VNNI has those of bytes alone: engine/kernel_table.cc
+// adds them to AVX-512's.
 #include "engine/kernel.h"
 
 namespace filigree {
 namespace FILIGREE_ISA {
 
+#if defined(FILIGREE_ISA_avx512vnni)
+#define FILIGREE_LIST "kernels/byte_kernels.inc"
+#else
+#define FILIGREE_LIST "kernels/kernels.inc"
+#endif
+
 #define KERNEL(id) extern const KernelDef id;
-#include "kernels/kernels.inc"
+#include FILIGREE_LIST
 #undef KERNEL
 
 namespace {
 const KernelDef* const table[] = {
 #define KERNEL(id) &id,
-#include "kernels/kernels.inc"
+#include FILIGREE_LIST
 #undef KERNEL
     nullptr};
 }  // namespace
