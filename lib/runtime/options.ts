@@ -23,7 +23,8 @@ export interface SessionOptions {
   readonly sparse?: boolean;
   /**
    * A folder that keeps plans and packed weights, so that the next start of a model from a file neither rewrites, plans
-   * nor packs it again. It may be shared by processes and models; nothing is kept by default.
+   * nor packs it again. It is made where its parent exists, and may be shared by processes and models; nothing is kept by
+   * default.
    */
   readonly cache?: string;
   /** Runs of a higher priority start first among sessions that wait for the pool. 0 by default. */

@@ -57,6 +57,15 @@ function fingerprint(path: string): string {
   return sha256(`${size} ${mtimeMs}`, ...samples);
 }
 
+/** One level: on /proc the recursive form does not return. */
+function makeFolder(path: string): void {
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  }
+}
+
 function writeWhole(path: string, text: string): void {
   const aside = `${path}.${randomUUID()}`;
   writeFileSync(aside, text, { mode: 0o600 });
@@ -100,7 +109,8 @@ export class StageStore {
     try {
       const setting = [packageVersion(), isa, jit, sparse, optimization, threads, signatures].join('|');
       const folder = join(root, sha256(setting, fingerprint(path)).slice(0, 32));
-      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      makeFolder(root);
+      makeFolder(folder);
       return new StageStore(folder, path);
     } catch {
       // No such model, or no place to write: loading tells the first, and the second is no error.

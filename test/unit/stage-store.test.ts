@@ -146,6 +146,7 @@ test('writers at the same time, and a folder that cannot be written', async () =
   const want = await results(path, feeds(), {});
   const all = await Promise.all(Array.from({ length: 6 }, () => results(path, feeds())));
   for (const each of all) expect(each).toEqual(want);
+  expect(await results(path, feeds(), { cache: '/proc/none' }).catch((error) => error)).toEqual(want);
   writeFileSync(join(folder, 'file'), '');
   expect(await results(path, feeds(), { cache: join(folder, 'file') }).catch((error) => error)).toEqual(want);
 });
