@@ -1,9 +1,13 @@
-/** com.microsoft's transposed and scaled products become Transpose, MatMul and Mul, which other rewrites know. */
+/**
+ * com.microsoft's transposed and scaled products, and Gemm of computed matrices, become Transpose, MatMul, Mul and Add,
+ * which other rewrites know.
+ */
 
 import { type Graph, makeConstant, makeValue, type Node, tensorType, type Value } from '../ir/graph.ts';
+import { sizeOf } from '../ir/shape.ts';
 import { fromNumbers } from '../ir/tensor.ts';
 import { everyGraph, GraphEditor } from './editor.ts';
-import { constantOf, dtypeOf, floatAttribute, intAttribute, ints, shapeOf } from './match.ts';
+import { constantOf, dtypeOf, floatAttribute, intAttribute, ints, isOp, shapeOf } from './match.ts';
 import type { Pass } from './pass.ts';
 
 const VERSION = 13;
@@ -60,10 +64,45 @@ function unpack(editor: GraphEditor, node: Node): boolean {
   return true;
 }
 
+/** True where Gemm becomes a layer with constant weights and bias. */
+function isLayer(node: Node, columns: unknown): boolean {
+  const [, b, c] = node.inputs;
+  if (!constantOf(b, 'float32') || intAttribute(node, 'transA', 0) !== 0) return false;
+  if (!c) return true;
+  const addend = constantOf(c, 'float32');
+  const size = addend ? sizeOf(addend.dims) : 0;
+  return addend !== undefined && (size === 1 || (size === columns && addend.dims.at(-1) === columns));
+}
+
+function scaledBy(editor: GraphEditor, node: Node, value: Value, factor: number): Value {
+  if (factor === 1) return value;
+  const y = makeValue(`${node.name}_scaled`, value.type);
+  const constant = makeConstant(`${node.name}_factor`, fromNumbers(dtypeOf(value) ?? 'float32', [], [factor]));
+  editor.insert(node, { op: 'Mul', version: VERSION, inputs: [value, constant] }, [y]);
+  return y;
+}
+
+function unpackGemm(editor: GraphEditor, node: Node): boolean {
+  const [a, b, c] = node.inputs;
+  const out = node.outputs[0]?.type;
+  if (!isOp(node, 'Gemm') || node.version < 7 || !a || !b || out?.kind !== 'tensor' || out.dtype !== 'float32')
+    return false;
+  if (shapeOf(a)?.length !== 2 || shapeOf(b)?.length !== 2 || isLayer(node, out.shape?.[1])) return false;
+  const turned = (value: Value, side: 'A' | 'B'): Value =>
+    transposed(editor, node, value, intAttribute(node, `trans${side}`, 0) ? [1, 0] : [0, 1]);
+  const product = makeValue(`${node.name}_product`, out);
+  editor.insert(node, { op: 'MatMul', version: VERSION, inputs: [turned(a, 'A'), turned(b, 'B')] }, [product]);
+  const scaled = scaledBy(editor, node, product, floatAttribute(node, 'alpha', 1));
+  const addend = c ? scaledBy(editor, node, c, floatAttribute(node, 'beta', 1)) : undefined;
+  const inputs = addend ? [scaled, addend] : [scaled];
+  editor.fuse([node], node, { op: addend ? 'Add' : 'Identity', version: VERSION, inputs });
+  return true;
+}
+
 function unpackAll(graph: Graph): boolean {
   const editor = new GraphEditor(graph);
   let changed = false;
-  for (const node of [...graph.nodes]) changed = unpack(editor, node) || changed;
+  for (const node of [...graph.nodes]) changed = unpack(editor, node) || unpackGemm(editor, node) || changed;
   return changed;
 }
 

@@ -70,3 +70,32 @@ test('scaled products of queries and keys become attention', () => {
   const { ops } = rewrite({ opsets, nodes, inputs: qkv, outputs: [port('y')] }, [unpackProduct, fuseAttention]);
   expect(ops).toEqual(['filigree.Attention']);
 });
+
+test.each([
+  [{ transB: 1 }, [3, 4], [5, 4], [5], false, ['Transpose', 'MatMul', 'Mul', 'Mul', 'Add']],
+  [{ transA: 1 }, [4, 3], [4, 5], [3, 1], true, ['Transpose', 'MatMul', 'Mul', 'Mul', 'Add']],
+  [{}, [3, 4], [4, 5], undefined, false, ['MatMul', 'Mul', 'Identity']],
+  [{}, [3, 4], [4, 5], [3, 5], true, ['MatMul', 'Mul', 'Mul', 'Add']],
+  [{}, [3, 4], [4, 5], [], true, ['MatMul', 'Mul', 'Mul', 'Add']],
+] as const)('Gemm %j of %j and %j, addend %j', (ints, a, b, c, constant, want) => {
+  const attributes = [
+    attribute.float('alpha', 0.5),
+    attribute.float('beta', 2),
+    ...Object.entries(ints).map(([name, value]) => attribute.int(name, value)),
+  ];
+  const size = b.reduce((product, dim) => product * dim, 1);
+  const { ops } = rewrite(
+    {
+      nodes: [node('Gemm', c ? ['a', 'b', 'c'] : ['a', 'b'], ['y'], { attributes })],
+      initializers: constant ? [floats('b', noise(size, 2), [...b])] : [],
+      inputs: [
+        port('a', 'float32', a),
+        ...(constant ? [] : [port('b', 'float32', b)]),
+        ...(c ? [port('c', 'float32', c)] : []),
+      ],
+      outputs: [port('y', 'float32')],
+    },
+    [unpackProduct],
+  );
+  expect(ops).toEqual(want);
+});
