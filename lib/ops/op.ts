@@ -25,6 +25,8 @@ export type Trait =
   | 'movement'
   /** Depends on the types and shapes of the inputs alone, not on their contents (Shape, Size). */
   | 'metadata'
+  /** Multiplies bytes: maps are small, and weights are what a run reads most. */
+  | 'bytes'
   /** Draws random numbers: never folded, never merged. */
   | 'random'
   /** Has bodies that it runs. */

@@ -14,6 +14,8 @@ import {
   normalizeAxis,
   type OpDefinition,
   type ReferenceContext,
+  type RowInputs,
+  sparesRows,
 } from './op.ts';
 import { rangeOf, rounder } from './saturate.ts';
 import { roundHalfEven } from './special-functions.ts';
@@ -241,6 +243,12 @@ function dynamicQuantize(ctx: ReferenceContext): HostTensor[] {
   return [tensor('uint8', xt.dims, y), fromNumbers('float32', [], [scale]), fromNumbers('uint8', [], [zero])];
 }
 
+/** One scale, or one for each position of an axis that is not the batch. */
+const keepsRows = (node: NodeReader, { ranks, shared }: RowInputs): boolean =>
+  !shared[0] &&
+  shared.slice(1).every((each) => each) &&
+  (ranks[1] === 0 || (ranks[1] === 1 && sparesRows(node.int('axis', 1), ranks[0])));
+
 export const quantizeOps: readonly OpDefinition[] = [
   defineOp({
     name: 'QuantizeLinear',
@@ -250,6 +258,7 @@ export const quantizeOps: readonly OpDefinition[] = [
     attributes: { axis: 'int', block_size: 'int', output_dtype: 'int', precision: 'int', saturate: 'int' },
     infer: quantizeInfer,
     reference: quantizeLinear,
+    keepsRows,
     lower: (ctx) => lowerQuantize(ctx, granularity(ctx, ctx.dims(0), ctx.dims(1)), divisionType(ctx, ctx.dtype(1))),
   }),
   defineOp({
@@ -260,6 +269,7 @@ export const quantizeOps: readonly OpDefinition[] = [
     attributes: { axis: 'int', block_size: 'int', output_dtype: 'int' },
     infer: dequantizeInfer,
     reference: dequantizeLinear,
+    keepsRows,
     lower: (ctx) => lowerDequantize(ctx, granularity(ctx, ctx.dims(0), ctx.dims(1))),
   }),
   defineOp({

@@ -9,13 +9,23 @@ import { activate, epilogueAttributes } from './epilogue.ts';
 import { bytes, expectType } from './integer-matmul.ts';
 import type { LowerContext } from './lower.ts';
 import { matmulProblem, matmulShape, multiply } from './matmul.ts';
-import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
+import {
+  defineOp,
+  type InferContext,
+  type NodeReader,
+  type OpDefinition,
+  type ReferenceContext,
+  type RowInputs,
+} from './op.ts';
 import { quantizer } from './quantize.ts';
 import { lowerQuantizedConv, lowerQuantizedLinear } from './quantized-lower.ts';
 import { roundHalfEven } from './special-functions.ts';
 import { mapWindow } from './window.ts';
 
 const { fround } = Math;
+
+/** Number of the input that is added before the activation. */
+const RESIDUAL = 5;
 
 const outputTypes = ['uint8', 'int8', 'float32'] as const;
 type OutputType = (typeof outputTypes)[number];
@@ -149,13 +159,17 @@ function inferQuantized(shape: (ctx: InferContext) => Dim[] | undefined) {
 
 const convWindow: OpDefinition['window'] = (ctx, dims) => mapWindow(convProblem(ctx, dims(0), dims(1)).window);
 
+/** x has rows, and the residual where there is one. */
+const keepsRows = (_: NodeReader, { ranks, shared }: RowInputs): boolean =>
+  !shared[0] && shared.slice(1, RESIDUAL).every((each) => each) && (!ranks[RESIDUAL] || !shared[RESIDUAL]);
+
 function lowerConv(ctx: LowerContext): string | undefined {
   const window = mapWindow(convProblem(ctx, ctx.dims(0), ctx.dims(1)).window);
   if (!window) return `no kernel for ${ctx.dims(0).length - 2} spatial axes`;
   return lowerQuantizedConv(ctx, quantizedOutput(ctx), window);
 }
 
-const common = { domain: 'filigree', since: [1], inputs: [3, 6], outputs: [1, 1] } as const;
+const common = { domain: 'filigree', since: [1], inputs: [3, 6], outputs: [1, 1], traits: ['bytes'] } as const;
 
 /**
  * QConv and QLinear: products of bytes with constant parameters.
@@ -185,6 +199,7 @@ export const quantizedFusedOps: readonly OpDefinition[] = [
     reference: quantizedReference(convSums),
     lower: lowerConv,
     window: convWindow,
+    keepsRows,
   }),
   defineOp({
     ...common,
@@ -193,5 +208,6 @@ export const quantizedFusedOps: readonly OpDefinition[] = [
     infer: inferQuantized(shapeOfLinear),
     reference: quantizedReference(linearSums),
     lower: (ctx) => lowerQuantizedLinear(ctx, quantizedOutput(ctx)),
+    keepsRows: (node, inputs) => inputs.ranks[0] > 1 && keepsRows(node, inputs),
   }),
 ];

@@ -82,10 +82,11 @@ class RowAnalysis {
         return !value || (this.#batched.has(value) ? dims.length === rank : dims.length < rank || dims[0] === 1);
       });
     }
-    if (op.window) return node.inputs.every((value, i) => !value || this.#batched.has(value) === (i === 0 || i === 3));
     const ranks = node.inputs.map((value) => this.#dims(value).length);
     const shared = node.inputs.map((value) => value === null || !this.#batched.has(value));
-    return op.keepsRows?.(new NodeAccess(node, 'run'), { ranks, shared }) ?? false;
+    if (op.keepsRows) return op.keepsRows(new NodeAccess(node, 'run'), { ranks, shared });
+    if (!op.window) return false;
+    return node.inputs.every((value, i) => !value || this.#batched.has(value) === (i === 0 || i === 3));
   }
 }
 
@@ -106,4 +107,9 @@ export function rowsAreIndependent(graph: Graph, dims: readonly (readonly number
     // A graph whose batch is fixed does not infer with another one.
     return false;
   }
+}
+
+/** True for networks whose products are mostly of bytes. */
+export function multipliesBytes(graph: Graph): boolean {
+  return graph.nodes.some(({ domain, op }) => findOp(domain, op)?.traits?.includes('bytes'));
 }

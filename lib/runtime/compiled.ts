@@ -8,13 +8,23 @@ import type { HostTensor, HostValue } from '../ir/tensor.ts';
 import { type LoadOptions, loadingModel, loadModel } from '../onnx/load.ts';
 import { imposeSparsity } from '../passes/impose-sparsity.ts';
 import { optimize, optimizing } from '../passes/index.ts';
-import { rowsAreIndependent } from '../plan/rows.ts';
+import { multipliesBytes, rowsAreIndependent } from '../plan/rows.ts';
 import type { Stage } from '../plan/stage.ts';
 import { type DriveOptions, driveAsync, driveSync, inTurns } from './driver.ts';
 import { AT_CALL_BYTES, copyAtCall, feedIsGone, isShared } from './feed-copies.ts';
 import { thisMachine } from './machine.ts';
 import { openModelFile } from './model-file.ts';
-import { batchOf, cutBatch, haveRows, itemBytes, type Panel, type Panels, RowCollector, sliceRows } from './panels.ts';
+import {
+  batchOf,
+  cutBatch,
+  cutJointly,
+  haveRows,
+  itemBytes,
+  type Panel,
+  type Panels,
+  RowCollector,
+  sliceRows,
+} from './panels.ts';
 import { type Execution, type Memory, Program, type ProgramStore, type SyncDriver } from './program.ts';
 import { ownResults } from './results.ts';
 import { StageStore } from './stage-store.ts';
@@ -62,6 +72,7 @@ export class CompiledModel {
   #completing: Promise<void> | undefined;
   /** Whether items of a batch can be computed apart; undefined until a batch comes. */
   #separable: boolean | undefined;
+  #multipliesBytes: boolean | undefined;
   readonly #weights: Weights;
   readonly #drive: DriveOptions;
   #disposed = false;
@@ -145,6 +156,7 @@ export class CompiledModel {
   #adopt(model: Model): void {
     this.#model = model;
     this.#source = undefined;
+    this.#multipliesBytes = undefined;
     [this.#program, this.#panelProgram] = this.#programs();
   }
 
@@ -241,8 +253,10 @@ export class CompiledModel {
     await this.#complete(feeds);
     const panels = this.#panelsFor(feeds);
     if (!panels) return driveAsync(this.#program.prepare(this.#bind(feeds)), this.#weights, this.#drive);
-    const part = feeds.map((feed) => sliceRows(feed as HostTensor, panels.rounds[0][0]));
-    return driveAsync(this.#panelProgram.prepare(this.#bind(part)), this.#weights, this.#drive);
+    const [round] = panels.rounds;
+    const program = round ? this.#panelProgram : this.#program;
+    const part = feeds.map((feed) => sliceRows(feed as HostTensor, round ? round[0] : panels.rest[0]));
+    return driveAsync(program.prepare(this.#bind(part)), this.#weights, this.#drive);
   }
 
   /** Refuses further runs, and frees native memory: now, or when the runs under way have ended. */
@@ -260,7 +274,9 @@ export class CompiledModel {
 
   /** The panels of a batch whose items can be computed apart. */
   #panelsFor(feeds: readonly (HostValue | undefined)[]): Panels | undefined {
-    const panels = this.#cutFor(feeds);
+    const cut = this.#cutFor(feeds);
+    this.#multipliesBytes ??= multipliesBytes(this.model.graph);
+    const panels = cut && this.#multipliesBytes ? cutJointly(cut.batch) : cut;
     const results = this.model.graph.outputs.map(({ type }) => (type?.kind === 'tensor' ? type.dtype : undefined));
     if (!panels || !haveRows(results)) return undefined;
     const dims = feeds.map((feed) => (feed as HostTensor).dims);
@@ -294,12 +310,12 @@ export class CompiledModel {
       };
       const streams = Array.from({ length: this.threads }, stream);
       // The first panels have been taken; the others read copies, which are made while those run.
-      if (feeds === given && (rest || rounds.length > 1 || queue.length > 0)) feeds = given.map(copyAtCall);
+      if (feeds === given && (rest.length > 0 || rounds.length > 1 || queue.length > 0)) feeds = given.map(copyAtCall);
       // Nothing may read the feeds any more when the caller hears of a failure.
       const settled = await Promise.allSettled(streams);
       for (const each of settled) if (each.status === 'rejected') throw each.reason;
     }
-    if (rest) await run(rest, this.#program, this.threads);
+    for (const panel of rest) await run(panel, this.#program, this.threads);
     return collected.outputs;
   }
 

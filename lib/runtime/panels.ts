@@ -25,9 +25,12 @@ export interface Panels {
   readonly batch: number;
   /** Rounds of panels, one panel or more a thread; all panels of a round have one size. */
   readonly rounds: readonly (readonly Panel[])[];
-  /** What is left: fewer items than threads, which run on all threads together. */
-  readonly rest: Panel | undefined;
+  /** Panels that run one after the other, on all threads together. */
+  readonly rest: readonly Panel[];
 }
+
+/** Items that runs of all threads together take of a network of bytes: a lane each. */
+const JOINT_PANEL = 16;
 
 /** True where rows of the values lie at whole entries of numeric storage. */
 export function haveRows(dtypes: readonly (DType | undefined)[]): boolean {
@@ -65,7 +68,17 @@ export function cutBatch(batch: number, threads: number, bytes: number): Panels 
     rounds.push(Array.from({ length: count }, (_, i) => ({ from: from + i * size, size })));
     from += count * size;
   }
-  return { batch, rounds, rest: from < batch ? { from, size: batch - from } : undefined };
+  return { batch, rounds, rest: from < batch ? [{ from, size: batch - from }] : [] };
+}
+
+/** Panels for all threads together; undefined where one run takes the batch. */
+export function cutJointly(batch: number): Panels | undefined {
+  if (batch <= JOINT_PANEL) return undefined;
+  const rest = Array.from({ length: Math.ceil(batch / JOINT_PANEL) }, (_, i) => {
+    const from = i * JOINT_PANEL;
+    return { from, size: Math.min(JOINT_PANEL, batch - from) };
+  });
+  return { batch, rounds: [], rest };
 }
 
 /** The items of a panel, as a view. */

@@ -10,7 +10,7 @@ import {
 } from '../../lib/ir/graph.ts';
 import { fromNumbers, int64Vector, tensor } from '../../lib/ir/tensor.ts';
 import { rowsAreIndependent } from '../../lib/plan/rows.ts';
-import { batchOf, cutBatch, RowCollector, sliceRows } from '../../lib/runtime/panels.ts';
+import { batchOf, cutBatch, cutJointly, RowCollector, sliceRows } from '../../lib/runtime/panels.ts';
 
 describe('cutting a batch', () => {
   test.each([2, 3, 4, 8])('covers every item once, on %i threads', (threads) => {
@@ -20,11 +20,11 @@ describe('cutting a batch', () => {
         expect(batch).toBeLessThan(threads);
         continue;
       }
-      const all = [...panels.rounds.flat(), ...(panels.rest ? [panels.rest] : [])];
+      const all = [...panels.rounds.flat(), ...panels.rest];
       const items = all.flatMap(({ from, size }) => Array.from({ length: size }, (_, i) => from + i));
       expect(items).toEqual(Array.from({ length: batch }, (_, i) => i));
       for (const round of panels.rounds) expect(round.length % threads).toBe(0);
-      expect(panels.rest?.size ?? 0).toBeLessThan(threads);
+      expect(panels.rest[0]?.size ?? 0).toBeLessThan(threads);
     }
   });
 
@@ -34,6 +34,15 @@ describe('cutting a batch', () => {
     expect(cutBatch(64, 2, 600_000)?.rounds[0][0].size).toBe(4);
     expect(cutBatch(2 ** 20, 2, 4)?.rounds.flat().length).toBeLessThanOrEqual(128);
     expect(cutBatch(2 ** 20, 2, 0)?.rounds.flat().length).toBeLessThanOrEqual(128);
+  });
+
+  test('for all threads together', () => {
+    expect(cutJointly(16)).toBeUndefined();
+    for (const batch of [17, 32, 65]) {
+      const panels = cutJointly(batch);
+      const items = panels?.rest.flatMap(({ from, size }) => Array.from({ length: size }, (_, i) => from + i));
+      expect(items).toEqual(Array.from({ length: batch }, (_, i) => i));
+    }
   });
 
   test('one thread cuts nothing', () => expect(cutBatch(64, 1, 4096)).toBeUndefined());
@@ -79,6 +88,8 @@ function graphOf(
 }
 
 const axis = (value: number): Record<string, Attribute> => ({ axis: { type: 'int', value } });
+const scale = (dims: number[]): Value =>
+  makeConstant('s', fromNumbers('float32', dims, new Float32Array(dims.reduce((a, b) => a * b, 1)).fill(1)));
 const constant = (dims: number[]): Value =>
   makeConstant('c', fromNumbers('float32', dims, new Float32Array(dims.reduce((a, b) => a * b, 1))));
 
@@ -91,6 +102,9 @@ describe('independent rows', () => {
     ['softmax over the batch', graphOf('Softmax', [], axis(0)), false],
     ['a product', graphOf('MatMul', [constant([6, 4])]), true],
     ['a transposition', graphOf('Transpose', [], { perm: { type: 'ints', value: [1, 0] } }), false],
+    ['one scale', graphOf('QuantizeLinear', [scale([])], axis(1)), true],
+    ['a scale a feature', graphOf('QuantizeLinear', [scale([6])], axis(1)), true],
+    ['a scale a row', graphOf('QuantizeLinear', [scale([7919])], axis(0)), false],
     ['a reshape that keeps rows', graphOf('Reshape', [makeConstant('s', int64Vector([-1, 2, 3]))]), true],
     ['a reshape that mixes rows', graphOf('Reshape', [makeConstant('s', int64Vector([6, -1]))]), false],
     ['a mean over the batch', graphOf('ReduceMean', [], { axes: { type: 'ints', value: [0] } }), false],
