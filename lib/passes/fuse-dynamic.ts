@@ -10,7 +10,7 @@ import { constantOf, dtypeOf, isOp, producedBy, shapeOf } from './match.ts';
 import type { Pass } from './pass.ts';
 
 /** Fewer nonzeros than this share are multiplied faster as floats. */
-const DENSE = 0.3;
+const DENSE = 0.05;
 /** Elements looked at, spread over the weights. */
 const SAMPLES = 4096;
 
