@@ -92,7 +92,7 @@ function readMessage(reader: WireReader, plan: MessagePlan, target: Fields): voi
 }
 
 /** Fields of a graph, most of them nodes and weights, that are read at a stretch. */
-const STRETCH = 128;
+const STRETCH = 16;
 
 /** The same in turns, as far as the fields of graphs go. */
 function* readingMessage(reader: WireReader, plan: MessagePlan, target: Fields): Generator<void, void> {

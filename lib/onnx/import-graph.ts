@@ -76,7 +76,7 @@ export interface ImportedMain {
 }
 
 /** Nodes that are imported at a stretch. */
-const STRETCH = 32;
+const STRETCH = 8;
 
 function emptyGraph(name: string): Graph {
   return { name, inputs: [], outputs: [], nodes: [], captures: [] };

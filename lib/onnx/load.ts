@@ -27,6 +27,7 @@ export function* loadingModel(source: string | Uint8Array, options: LoadOptions 
   // Methods of a Buffer differ from those of its base class.
   const bytes = new Uint8Array(given.buffer, given.byteOffset, given.byteLength);
   const external = new ExternalFiles(path, files, options.externalData);
+  yield;
   const proto = yield* decodingModel(bytes);
   yield;
   const model = yield* importingModel(proto, external.read);

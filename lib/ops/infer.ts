@@ -25,7 +25,7 @@ export type KnownContents = ReadonlyMap<Value, HostTensor>;
 export const inferTypes = (graph: Graph): KnownContents => finish(inferringTypes(graph));
 
 /** Nodes of the main graph that are inferred at a stretch. */
-const STRETCH = 32;
+const STRETCH = 8;
 
 /** The same in turns. */
 export function* inferringTypes(graph: Graph): Generator<void, KnownContents> {
