@@ -109,7 +109,7 @@ export function rowsAreIndependent(graph: Graph, dims: readonly (readonly number
   }
 }
 
-/** True for networks whose products are mostly of bytes. */
+/** True for networks that multiply bytes. */
 export function multipliesBytes(graph: Graph): boolean {
   return graph.nodes.some(({ domain, op }) => findOp(domain, op)?.traits?.includes('bytes'));
 }

@@ -12,12 +12,13 @@ import { createHash, randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setImmediate } from 'node:timers/promises';
 import type { Graph } from '../ir/graph.ts';
 import type { Model } from '../ir/model.ts';
 import type { FileOpener } from '../onnx/external-data.ts';
 import { packageVersion } from '../package.ts';
+import type { EncodedPlan } from '../plan/builder.ts';
 import type { Stage } from '../plan/stage.ts';
+import { inTurns } from './driver.ts';
 import { thisMachine } from './machine.ts';
 import { openModelFile } from './model-file.ts';
 import { type NativeBlob, type NativePlan, native } from './native.ts';
@@ -72,13 +73,23 @@ function writeWhole(path: string, text: string): void {
   renameSync(aside, path);
 }
 
-/** A JSON file behind a line with its checksum. */
+/** True for this user's own files that others cannot write: what they name is run as code. */
+function isTrusted(path: string): boolean {
+  const { uid, mode } = statSync(path);
+  return uid === process.getuid?.() && (mode & 0o022) === 0;
+}
+
+/** A JSON file behind a line with its checksum; undefined where it cannot be read, trusted, or is not as it was written. */
 function readChecked<T>(path: string): T | undefined {
-  if (!existsSync(path)) return undefined;
-  const text = readFileSync(path, 'utf8');
-  const end = text.indexOf('\n');
-  const body = text.slice(end + 1);
-  return text.slice(0, end) === sha256(body) ? (JSON.parse(body) as T) : undefined;
+  try {
+    if (!isTrusted(path)) return undefined;
+    const text = readFileSync(path, 'utf8');
+    const end = text.indexOf('\n');
+    const body = text.slice(end + 1);
+    return text.slice(0, end) === sha256(body) ? (JSON.parse(body) as T) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 const checked = (content: object): string => {
@@ -200,13 +211,13 @@ export class StageStore {
    */
   async save(key: string, model: Model, stage: Stage, weights: Weights): Promise<void> {
     try {
-      await setImmediate();
       const blobs = new Map<NativeBlob, string>();
-      const stored = storedStage(key, model.graph, stage, {
-        modelBytes: this.#modelBytes,
-        numbers: (plan) => weights.partsOf(plan).numbers,
-        constant: (plan, i) => this.#describe(weights.partsOf(plan).blobs[i], blobs),
-      });
+      const partsOf = (plan: EncodedPlan) => {
+        const parts = weights.partsOf(plan);
+        return { numbers: parts.numbers, constant: (i: number) => this.#describe(parts.blobs[i], blobs) };
+      };
+      const facts = { modelBytes: this.#modelBytes, partsOf };
+      const stored = await inTurns(storedStage(key, model.graph, stage, facts));
       if (!stored) return;
       for (const [blob, path] of blobs) if (!existsSync(path)) await this.#write(path, native().packingBytes(blob));
       writeWhole(this.#stagePath(key), checked(stored));

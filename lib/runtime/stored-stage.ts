@@ -4,7 +4,7 @@ import type { DType, NumericStorage } from '../ir/dtype.ts';
 import { dtypeInfo } from '../ir/dtype.ts';
 import { type Graph, makeValue, type Node, type Value } from '../ir/graph.ts';
 import type { HostTensor } from '../ir/tensor.ts';
-import type { EncodedPlan } from '../plan/builder.ts';
+import type { ConstantSource, EncodedPlan } from '../plan/builder.ts';
 import type { NativeSection, Stage } from '../plan/stage.ts';
 
 /** A constant operand: its bytes here, a file of the store, or a part of the model file. */
@@ -49,14 +49,12 @@ export interface StoredStage {
 /** Constants of up to this many bytes stand in the file of the stage. */
 const INLINE_BYTES = 2 ** 14;
 
-/** What writing a stage needs to know of its constants. */
-export interface ConstantFacts {
+/** What writing a stage needs to know of its plans. */
+export interface PlanFacts {
   /** The model file, where weights lie that are used as they are. */
   readonly modelBytes: Uint8Array | undefined;
-  /** Numbers of a plan as the engine got them. */
-  numbers(plan: EncodedPlan): Float64Array;
-  /** A constant of a plan as a file. */
-  constant(plan: EncodedPlan, i: number): StoredConstant;
+  /** A plan's numbers as the engine gets them, and its constants as files, by position. */
+  partsOf(plan: EncodedPlan): { readonly numbers: Float64Array; constant(i: number): StoredConstant };
 }
 
 const base64 = (view: ArrayBufferView): string =>
@@ -68,14 +66,13 @@ const bytesOf = (tensor: HostTensor): Uint8Array => {
   return new Uint8Array(buffer, byteOffset, byteLength);
 };
 
-function storedConstant(plan: EncodedPlan, i: number, facts: ConstantFacts): StoredConstant {
-  const source = plan.constants[i];
+/** A constant that needs no file. */
+function lyingConstant(source: ConstantSource, modelBytes: Uint8Array | undefined): StoredConstant | undefined {
   const tensor = source.kind === 'tensor' ? source.tensor : undefined;
-  if (!tensor) return facts.constant(plan, i);
+  if (!tensor) return undefined;
   const bytes = bytesOf(tensor);
   if (bytes.length <= INLINE_BYTES) return { kind: 'inline', content: base64(bytes) };
-  const { modelBytes } = facts;
-  if (bytes.buffer !== modelBytes?.buffer) return facts.constant(plan, i);
+  if (bytes.buffer !== modelBytes?.buffer) return undefined;
   const offset = bytes.byteOffset - modelBytes.byteOffset;
   return { kind: 'model', offset, bytes: bytes.length, aligned: tensor.unaligned === undefined };
 }
@@ -94,8 +91,13 @@ function referencesOf(graph: Graph, sections: readonly NativeSection[]): Map<Val
   return references;
 }
 
-/** The stage as JSON; undefined where it has no such form. */
-export function storedStage(key: string, graph: Graph, stage: Stage, facts: ConstantFacts): StoredStage | undefined {
+/** The stage as JSON, in turns, for every constant is read; undefined where it has no such form. */
+export function* storedStage(
+  key: string,
+  graph: Graph,
+  stage: Stage,
+  facts: PlanFacts,
+): Generator<void, StoredStage | undefined> {
   const sections = stage.sections.filter((section) => section.kind === 'native');
   if (stage.rest || sections.length !== stage.sections.length || graph.defaults?.size) return undefined;
   const references = referencesOf(graph, sections);
@@ -108,16 +110,31 @@ export function storedStage(key: string, graph: Graph, stage: Stage, facts: Cons
   const asked = [...stage.asked].map(([value, tensor]) => storedTensor(graph.inputs.indexOf(value), tensor));
   const whole = outputs && inputs.every((list) => list !== undefined) && asked.every(({ input }) => input >= 0);
   if (!whole) return undefined;
+  const stored: StoredSection[] = [];
+  for (const [i, section] of sections.entries()) {
+    stored.push(yield* storedSection(section, inputs[i] as Reference[], facts));
+  }
+  return { key, asked, outputs, sections: stored };
+}
+
+function* storedSection(
+  { plan, outputs, outputTypes }: NativeSection,
+  inputs: readonly Reference[],
+  facts: PlanFacts,
+): Generator<void, StoredSection> {
+  const parts = facts.partsOf(plan);
+  const constants: StoredConstant[] = [];
+  for (const [i, source] of plan.constants.entries()) {
+    constants.push(lyingConstant(source, facts.modelBytes) ?? parts.constant(i));
+    yield;
+  }
   return {
-    ...{ key, asked, outputs },
-    sections: sections.map(({ plan, outputs: values, outputTypes }, i) => ({
-      numbers: base64(facts.numbers(plan)),
-      constants: plan.constants.map((_, k) => storedConstant(plan, k, facts)),
-      inputs: inputs[i] as Reference[],
-      outputs: values.map(({ name }, k) => ({ name, dtype: outputTypes[k].dtype, dims: outputTypes[k].dims })),
-      plan: { arenaBytes: plan.arenaBytes, inputBytes: plan.inputBytes, outputBytes: plan.outputBytes },
-      steps: plan.steps.map(({ kernel, node: { name, op, domain } }) => ({ kernel, name, op, domain })),
-    })),
+    numbers: base64(parts.numbers),
+    constants,
+    inputs,
+    outputs: outputs.map(({ name }, k) => ({ name, dtype: outputTypes[k].dtype, dims: outputTypes[k].dims })),
+    plan: { arenaBytes: plan.arenaBytes, inputBytes: plan.inputBytes, outputBytes: plan.outputBytes },
+    steps: plan.steps.map(({ kernel, node: { name, op, domain } }) => ({ kernel, name, op, domain })),
   };
 }
 

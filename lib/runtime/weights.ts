@@ -1,7 +1,7 @@
 /** Constants and packings on the native side: made once a session, shared by all its plans. */
 
 import { constants } from 'node:buffer';
-import { InternalError, MemoryError } from '../errors.ts';
+import { MemoryError } from '../errors.ts';
 import type { NumericStorage } from '../ir/dtype.ts';
 import type { HostTensor } from '../ir/tensor.ts';
 import type { ConstantSource, EncodedPlan } from '../plan/builder.ts';
@@ -29,7 +29,6 @@ export class Weights {
   readonly #plans: NativePlan[] = [];
   readonly #blobs: NativeBlob[] = [];
   readonly #adopted = new WeakSet<NativeBlob>();
-  readonly #made = new WeakMap<EncodedPlan, { numbers: Float64Array; blobs: readonly NativeBlob[] }>();
   #packedBytes = 0;
 
   constructor(machine: Machine) {
@@ -68,23 +67,20 @@ export class Weights {
       const facts = { bytes: large, allowed: constants.MAX_LENGTH };
       throw new MemoryError(`a result of ${large} bytes; a buffer holds up to ${constants.MAX_LENGTH}`, facts);
     }
-    const addon = native();
-    const blobs = plan.constants.map((source) =>
-      source.kind === 'tensor' ? this.#constant(source.tensor) : (this.#packing(source, true) as NativeBlob),
-    );
-    const numbers = Float64Array.from(plan.numbers);
-    for (const { at, constant } of plan.packedSizes) numbers[at] = addon.blobBytes(blobs[constant]);
-    const made = addon.plan(isa, numbers, blobs, { arenaPool: this.#arenas });
-    this.#made.set(plan, { numbers, blobs });
+    const { numbers, blobs } = this.partsOf(plan);
+    const made = native().plan(isa, numbers, blobs, { arenaPool: this.#arenas });
     this.#plans.push(made);
     return made;
   }
 
-  /** What a plan was made of: the engine's numbers, and its constants. */
+  /** What a plan is made of: the engine's numbers, and its constants. */
   partsOf(plan: EncodedPlan): { readonly numbers: Float64Array; readonly blobs: readonly NativeBlob[] } {
-    const made = this.#made.get(plan);
-    if (!made) throw new InternalError('the plan has not been made');
-    return made;
+    const blobs = plan.constants.map((source) =>
+      source.kind === 'tensor' ? this.#constant(source.tensor) : (this.#packing(source, true) as NativeBlob),
+    );
+    const numbers = Float64Array.from(plan.numbers);
+    for (const { at, constant } of plan.packedSizes) numbers[at] = native().blobBytes(blobs[constant]);
+    return { numbers, blobs };
   }
 
   /** A plan of parts that were kept; the blobs are this session's from now on. */

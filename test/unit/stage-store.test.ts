@@ -1,9 +1,11 @@
+import { createHash } from 'node:crypto';
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Session, Tensor } from '../../lib/index.ts';
+import { type NativeBlob, native } from '../../lib/runtime/native.ts';
 import { attribute, model, node, port, rawTensor } from '../models/onnx-writer.ts';
 import { noise } from './passes/harness.ts';
 
@@ -149,4 +151,40 @@ test('writers at the same time, and a folder that cannot be written', async () =
   expect(await results(path, feeds(), { cache: '/proc/none' }).catch((error) => error)).toEqual(want);
   writeFileSync(join(folder, 'file'), '');
   expect(await results(path, feeds(), { cache: join(folder, 'file') }).catch((error) => error)).toEqual(want);
+});
+
+test('JSON that others can write is not believed', async () => {
+  const path = write();
+  mkdirSync(cache());
+  await results(path, feeds());
+  const file = join(cache(), files().find((name) => name.endsWith('model.json')) as string);
+  const body = readFileSync(file, 'utf8').split('\n')[1].replaceAll('"row"', '"raw"');
+  const names = async () => {
+    await using session = await Session.load(path, { cache: cache() });
+    return session.outputs.map(({ name }) => name);
+  };
+  writeFileSync(file, `${createHash('sha256').update(body).digest('hex')}\n${body}`);
+  chmodSync(file, 0o666);
+  expect(await names()).toEqual(['y', 'row']);
+  chmodSync(file, 0o600);
+  // As this user's own it counts: the file was what decided.
+  expect(await names()).toEqual(['y', 'raw']);
+});
+
+test('blobs are mapped only as they were written', async () => {
+  const path = write();
+  mkdirSync(cache());
+  await results(path, feeds());
+  const blobs = files().filter((name) => name.includes('blob-'));
+  expect(blobs.length).toBeGreaterThan(0);
+  for (const name of blobs) {
+    const [, checksum, size] = /blob-([0-9a-f]{16})-(\d+)\.bin$/.exec(name) as RegExpExecArray;
+    const file = join(cache(), name);
+    const open = (bytes = Number(size), sum = checksum) => native().storedBlob(file, bytes, sum, false);
+    expect(native().packingBytes(open() as NativeBlob)).toEqual(new Uint8Array(readFileSync(file)));
+    expect(open(Number(size) - 1)).toBeNull();
+    expect(open(Number(size), '0'.repeat(16))).toBeNull();
+    chmodSync(file, 0o620);
+    expect(open()).toBeNull();
+  }
 });
