@@ -164,15 +164,7 @@ __attribute__((noinline)) void runRows(const Step& step, const Weights& w, int64
   F32 total[R][kPanelVectors];
   runBlock<kind, R>(w, input<float>(step, kX) + row * w.depth, input<int32_t>(step, kW) + panel * w.panelWords(),
                     kTableValues[intParam(step, kTable)], total);
-  for (int v = 0; v < kPanelVectors; v++) {
-    const int64_t column = panel * kPanel + v * kLanes, left = w.columns - column;
-    if (left <= 0) break;
-    const int lanes = static_cast<int>(left < kLanes ? left : kLanes);
-    const F32 bias = step.operands[kBias].bytes ? loadN(input<float>(step, kBias) + column, lanes) : zero();
-    for (int r = 0; r < R; r++) {
-      storeN(output<float>(step, kY) + (row + r) * w.columns + column, total[r][v] + bias, lanes);
-    }
-  }
+  storePanel<R>(step, kBias, kY, w.columns, row, panel, total);
 }
 
 template <int kind, int R>

@@ -170,15 +170,7 @@ __attribute__((noinline)) void runRows(const Step& step, const Weights& w, int64
   for (int64_t b = 0; b < w.blocks(); b++, x += w.block + kHeader, packed += w.lines() * kPanel) {
     addBlock<bits, R>(w, x, row, packed, total);
   }
-  for (int v = 0; v < kPanelVectors; v++) {
-    const int64_t column = panel * kPanel + v * kLanes, left = w.columns - column;
-    if (left <= 0) break;
-    const int lanes = static_cast<int>(left < kLanes ? left : kLanes);
-    const F32 bias = step.operands[kBias].bytes ? loadN(input<float>(step, kBias) + column, lanes) : zero();
-    for (int r = 0; r < R; r++) {
-      storeN(output<float>(step, kY) + (first + r) * w.columns + column, total[r][v] + bias, lanes);
-    }
-  }
+  storePanel<R>(step, kBias, kY, w.columns, first, panel, total);
 }
 
 template <int bits, int R>

@@ -144,6 +144,23 @@ void runPack(const Step& step, Range* range) {
   }
 }
 
+/// y = total + bias, for R rows from `row` on and the columns of one panel; operands by number, the bias may be
+/// omitted.
+template <int R>
+FILIGREE_INLINE void storePanel(const Step& step, int bias_operand, int y_operand, int64_t columns, int64_t row,
+                                int64_t panel, const F32 (&total)[R][kPanelVectors]) {
+  const bool biased = step.operands[bias_operand].bytes != 0;
+  for (int v = 0; v < kPanelVectors; v++) {
+    const int64_t column = panel * kPanel + v * kLanes, left = columns - column;
+    if (left <= 0) break;
+    const int lanes = static_cast<int>(left < kLanes ? left : kLanes);
+    const F32 bias = biased ? loadN(input<float>(step, bias_operand) + column, lanes) : zero();
+    for (int r = 0; r < R; r++) {
+      storeN(output<float>(step, y_operand) + (row + r) * columns + column, total[r][v] + bias, lanes);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace FILIGREE_ISA
 }  // namespace filigree
