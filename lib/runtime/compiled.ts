@@ -290,7 +290,8 @@ export class CompiledModel {
     const collected = new RowCollector(batch);
     const foreign = new Set(inputs);
     const sizes = given.map(({ data }) => data.length);
-    let feeds = given;
+    // Panels of a round are taken at the call; where there is none, all read copies.
+    let feeds = rounds.length > 0 ? given : given.map(copyAtCall);
     const run = async (panel: Panel, program: Program, threads: number): Promise<void> => {
       feeds.forEach(({ data }, i) => {
         if (data.length !== sizes[i]) throw feedIsGone(inputs[i].name);

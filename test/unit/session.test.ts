@@ -190,3 +190,41 @@ test('large weights that are not aligned, packed and used as they are', async ()
     expect((row as Tensor).data).toEqual(w.subarray(3 * columns, 4 * columns));
   }
 });
+
+test('a batch of an 8-bit network, cut into panels: feeds are taken at the call, results are those of one run', async () => {
+  const quantize = (from: string, to: string) => node('QuantizeLinear', [from, 's', 'z'], [to]);
+  const dequantize = (from: string, to: string) => node('DequantizeLinear', [from, 's', 'z'], [to]);
+  const weights = Int8Array.from({ length: 8 * 4 * 9 }, (_, i) => ((i * 37) % 200) - 100);
+  await using session = await Session.load(
+    model({
+      nodes: [
+        quantize('x', 'a'),
+        dequantize('a', 'b'),
+        node('DequantizeLinear', ['w', 'ws', 'wz'], ['v']),
+        node('Conv', ['b', 'v'], ['c']),
+        quantize('c', 'd'),
+        dequantize('d', 'y'),
+      ],
+      inputs: [port('x', 'float32', ['n', 4, 6, 6])],
+      outputs: [port('y', 'float32')],
+      initializers: [
+        ...[floats('s', [0.05], []), rawTensor('z', 'uint8', [], Uint8Array.of(128))],
+        ...[floats('ws', [0.01], []), rawTensor('wz', 'int8', [], Int8Array.of(0))],
+        rawTensor('w', 'int8', [8, 4, 3, 3], weights),
+      ],
+    }),
+    { threads: 2 },
+  );
+  for (const batch of [16, 17, 40]) {
+    const x = Float32Array.from({ length: batch * 144 }, (_, i) => Math.sin(i) * 5);
+    const feeds = { x: new Tensor('float32', x, [batch, 4, 6, 6]) };
+    const want = (session.runSync(feeds).y as Tensor).data;
+    expect(new Set(want as Float32Array).size).toBeGreaterThan(50);
+    for (let i = 0; i < 2; i++) {
+      const copy = new Tensor('float32', x.slice(), [batch, 4, 6, 6]);
+      const running = session.run({ x: copy });
+      (copy.data as Float32Array).fill(0);
+      expect(((await running).y as Tensor).data).toEqual(want);
+    }
+  }
+});
