@@ -29,7 +29,8 @@ struct File {
 class Mappings {
  public:
   static Mappings& instance() {
-    static Mappings mappings;
+    // Never destroyed: pool threads may still pack while the process exits.
+    static Mappings& mappings = *new Mappings;
     return mappings;
   }
   void add(const void* data, size_t size) {

@@ -42,7 +42,8 @@ struct VnniKernels {
 };
 
 const KernelList& vnniKernels() {
-  static const VnniKernels all;
+  // Never destroyed: pool threads may outlive static objects while the process exits.
+  static const VnniKernels& all = *new VnniKernels;
   return all.list;
 }
 #endif
