@@ -6,6 +6,12 @@ export type Dim = number | string | null;
 /** A shape of known rank. */
 export type Shape = readonly Dim[];
 
+/** Begins the symbols of sizes that are not known: one for each, so that what follows can tell them equal. */
+export const FRESH = '?';
+
+/** True for a size that inference has given a symbol of its own. */
+export const isFresh = (dim: Dim): boolean => typeof dim === 'string' && dim.startsWith(FRESH);
+
 /** The most elements a tensor may have: offsets stay exact in double arithmetic. */
 export const MAX_ELEMENTS = 2 ** 52;
 

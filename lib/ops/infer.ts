@@ -3,7 +3,7 @@
 import { FiligreeError, InternalError } from '../errors.ts';
 import { type DType, isWhole } from '../ir/dtype.ts';
 import { bodiesOf, type Graph, type Node, nodeText, type Value, type ValueType } from '../ir/graph.ts';
-import { type Dim, isConcrete, type Shape, sizeOf } from '../ir/shape.ts';
+import { type Dim, FRESH, isConcrete, isFresh, type Shape, sizeOf } from '../ir/shape.ts';
 import { type HostTensor, type HostValue, toIntegers } from '../ir/tensor.ts';
 import { finish } from '../ir/turns.ts';
 import { findOp } from './index.ts';
@@ -48,14 +48,10 @@ interface Known {
   readonly fresh: () => string;
 }
 
-/** Begins the symbols of sizes that are not known: one for each, so that what follows can tell them equal. */
-const FRESH = '?';
-
 /** The type with a symbol for every unknown size. What comes out of bodies gets symbols of its own. */
 function named(type: ValueType | undefined, known: Known, fromBodies: boolean): ValueType | undefined {
   if (type?.kind !== 'tensor' || !type.shape) return type;
-  const unknown = (dim: Dim): boolean =>
-    dim === null || (fromBodies && typeof dim === 'string' && dim.startsWith(FRESH));
+  const unknown = (dim: Dim): boolean => dim === null || (fromBodies && isFresh(dim));
   return { ...type, shape: type.shape.map((dim) => (unknown(dim) ? known.fresh() : dim)) };
 }
 

@@ -3,7 +3,8 @@
 import type { InferenceSession, InferenceSessionHandler, SessionHandler, Tensor } from 'onnxruntime-common';
 import { RunError, UnsupportedError } from '../errors.ts';
 import type { NumericStorage } from '../ir/dtype.ts';
-import type { Port } from '../ir/model.ts';
+import type { Model, Port } from '../ir/model.ts';
+import { isFresh, type Shape } from '../ir/shape.ts';
 import type { HostTensor, HostValue } from '../ir/tensor.ts';
 import { CompiledModel } from '../runtime/compiled.ts';
 import { isOrtType, valueForCaller } from '../runtime/feeds.ts';
@@ -13,6 +14,9 @@ import { Trace } from './trace.ts';
 
 type Options = InferenceSession.SessionOptions;
 
+/** More threads than any machine has cores: what asks for more gets all. */
+const MAX_THREADS = 1024;
+
 function metadataOf({ name, type }: Port): InferenceSession.ValueMetadata {
   if (type.kind !== 'tensor') return { name, isTensor: false };
   if (!isOrtType(type.dtype)) {
@@ -21,6 +25,25 @@ function metadataOf({ name, type }: Port): InferenceSession.ValueMetadata {
   }
   return { name, isTensor: true, type: type.dtype, shape: (type.shape ?? []).map((dim) => dim ?? '') };
 }
+
+/** A declared shape with what the graph tells beyond it: sizes, and names where there is none. */
+function refined(declared: Shape | undefined, inferred: Shape | undefined): Shape | undefined {
+  const known = inferred?.map((dim) => (isFresh(dim) ? null : dim));
+  if (!declared || !known || declared.length !== known.length) return declared ?? known;
+  return declared.map((dim, i) => (typeof known[i] === 'number' ? known[i] : (dim ?? known[i])));
+}
+
+/** The outputs of a model with types as far as they are known before a run. */
+function knownOutputs({ graph, outputs }: Model): Port[] {
+  return outputs.map(({ name, type }, i) => {
+    const inferred = graph.outputs[i].type;
+    if (type.kind !== 'tensor' || inferred?.kind !== 'tensor') return { name, type };
+    return { name, type: { ...type, shape: refined(type.shape, inferred.shape) } };
+  });
+}
+
+/** A copy of a model's bytes, or of weights; those that were transferred are none. */
+const copyOf = (bytes: Uint8Array): Uint8Array => (bytes.length > 0 ? new Uint8Array(bytes) : new Uint8Array(0));
 
 /** Runs a model for an InferenceSession. */
 export class SessionRunner implements InferenceSessionHandler {
@@ -38,12 +61,12 @@ export class SessionRunner implements InferenceSessionHandler {
   /** Loads a model. Bytes are copied: the caller may do with its own what it likes once the promise settles. */
   static async load(source: string | Uint8Array, options: Options): Promise<SessionRunner> {
     checkSessionOptions(options);
-    const threads = options.intraOpNumThreads || undefined;
+    const threads = options.intraOpNumThreads && Math.min(options.intraOpNumThreads, MAX_THREADS);
     const given = (options.externalData ?? []) as readonly { path: string; data: Uint8Array }[];
-    const compiled = await CompiledModel.open(typeof source === 'string' ? source : Uint8Array.from(source), {
+    const compiled = await CompiledModel.open(typeof source === 'string' ? source : copyOf(source), {
       ...(threads ? { threads } : {}),
       optimization: options.graphOptimizationLevel === 'disabled' ? 'none' : 'all',
-      externalData: new Map(given.map(({ path, data }) => [path.replace(/^\.\//, ''), Uint8Array.from(data)])),
+      externalData: new Map(given.map(({ path, data }) => [path.replace(/^\.\//, ''), copyOf(data)])),
     });
     try {
       return new SessionRunner(compiled, options);
@@ -62,7 +85,7 @@ export class SessionRunner implements InferenceSessionHandler {
     this.inputNames = required.map(({ name }) => name);
     this.outputNames = outputs.map(({ name }) => name);
     this.inputMetadata = required.map(metadataOf);
-    this.outputMetadata = outputs.map(metadataOf);
+    this.outputMetadata = knownOutputs(compiled.model).map(metadataOf);
     checkOutputLocation(options.preferredOutputLocation, this.outputNames);
     if (options.enableProfiling) this.#trace = new Trace(options.profileFilePrefix as string);
   }
@@ -114,16 +137,13 @@ export class SessionRunner implements InferenceSessionHandler {
 
   async dispose(): Promise<void> {
     this.#checkLive();
-    this.#finishTrace();
     this.#released = true;
     this.#compiled.dispose();
+    this.#finishTrace();
   }
 
   /** Does nothing: a session profiles from the start, or not at all. */
-  startProfiling(): void {
-    if (!this.#trace && !this.#released) return;
-    this.#checkLive();
-  }
+  startProfiling(): void {}
 
   /** Ends profiling and writes the trace file. */
   endProfiling(): void {

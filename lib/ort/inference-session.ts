@@ -11,11 +11,12 @@ import { InferenceSession as Common, type InferenceSessionFactory } from 'onnxru
 export const BACKEND_NAME = 'filigree';
 
 function ownProviders(options: object): object {
-  const { executionProviders } = options as { executionProviders?: unknown };
-  if (executionProviders !== undefined && !Array.isArray(executionProviders)) {
+  const { executionProviders: given } = options as { executionProviders?: unknown };
+  const executionProviders = given ?? [];
+  if (!Array.isArray(executionProviders)) {
     throw new TypeError('Invalid argument: sessionOptions.executionProviders must be an array.');
   }
-  const named = (executionProviders ?? []).map((provider: unknown) => {
+  const named = executionProviders.map((provider: unknown) => {
     const name = typeof provider === 'string' ? provider : (provider as { name?: unknown } | null)?.name;
     if (typeof name !== 'string') {
       throw new TypeError(
@@ -24,8 +25,15 @@ function ownProviders(options: object): object {
     }
     return name === 'cpu' ? BACKEND_NAME : provider;
   });
-  // Inherits, so that options on a prototype count too.
-  return Object.create(options, { executionProviders: { value: named.length > 0 ? named : [BACKEND_NAME] } });
+  // Inherits, so that options on a prototype count too. onnxruntime-common hands a proxy of it to backends, which may
+  // answer with other providers only where the property can change.
+  const own = {
+    value: named.length > 0 ? named : [BACKEND_NAME],
+    writable: true,
+    enumerable: true,
+    configurable: true,
+  };
+  return Object.create(options, { executionProviders: own });
 }
 
 async function create(...args: unknown[]): Promise<Common> {

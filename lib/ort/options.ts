@@ -43,6 +43,7 @@ const extra: Check = (value, name) => {
 };
 
 const overrides: Check = (value, name) => {
+  if (value === null || value === undefined) return;
   if (typeof value !== 'object' || value === null) throw new TypeError(`${where(name)} must be an object.`);
   for (const [key, size] of Object.entries(value)) {
     typed('number')(size, `${name}.${key}`);
@@ -61,12 +62,12 @@ const externalData: Check = (value, name) => {
   }
 };
 
-const refused =
-  (reason: string): Check =>
-  (value, name) => {
-    typed('string')(value, name);
-    throw new UnsupportedError(`${name}: ${reason}`, { option: name });
-  };
+const modelPath: Check = (value, name) => {
+  typed('string')(value, name);
+  if (value === '') return;
+  const reason = 'the rewritten graph is not an ONNX model that could be written';
+  throw new UnsupportedError(`${name}: ${reason}`, { option: name });
+};
 
 const sessionChecks: Readonly<Record<string, Check>> = {
   intraOpNumThreads: threads,
@@ -76,7 +77,7 @@ const sessionChecks: Readonly<Record<string, Check>> = {
   enableCpuMemArena: typed('boolean'),
   enableMemPattern: typed('boolean'),
   executionMode: oneOf('sequential', 'parallel'),
-  optimizedModelFilePath: refused('the rewritten graph is not an ONNX model that could be written'),
+  optimizedModelFilePath: modelPath,
   logId: typed('string'),
   logSeverityLevel: severity,
   enableProfiling: typed('boolean'),
@@ -92,8 +93,7 @@ function check(options: object, checks: Readonly<Record<string, Check>>, name: s
   }
 }
 
-const cpuLocations = ['cpu', 'cpu-pinned'];
-const locations = [...cpuLocations, 'texture', 'gpu-buffer', 'ml-tensor'];
+const locations = ['cpu', 'cpu-pinned', 'texture', 'gpu-buffer', 'ml-tensor'];
 
 /** Throws TypeError for options of a wrong type, RangeError for values out of range. Unknown options are ignored. */
 export function checkSessionOptions(options: InferenceSession.SessionOptions): void {
@@ -103,7 +103,10 @@ export function checkSessionOptions(options: InferenceSession.SessionOptions): v
   }
 }
 
-/** Checks `preferredOutputLocation`, which needs the names of the outputs. Results are always on the CPU. */
+/**
+ * Checks `preferredOutputLocation`, which needs the names of the outputs. It is a preference: results are always on the
+ * CPU, as those of onnxruntime-node's provider for it are.
+ */
 export function checkOutputLocation(wanted: unknown, outputs: readonly string[]): void {
   const name = 'preferredOutputLocation';
   if (wanted === undefined || wanted === null) return;
@@ -113,9 +116,6 @@ export function checkOutputLocation(wanted: unknown, outputs: readonly string[])
   for (const [output, location] of typeof wanted === 'string' ? [['', wanted]] : Object.entries(wanted)) {
     if (output && !outputs.includes(output)) throw new TypeError(`${where(`"${output}"`)} is not a valid output name.`);
     if (!locations.includes(location)) throw new TypeError(`${where(name)} must be a valid location, got ${location}.`);
-    if (!cpuLocations.includes(location)) {
-      throw new UnsupportedError(`${name}: results are on the CPU, not at "${location}"`, { location });
-    }
   }
 }
 

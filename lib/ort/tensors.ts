@@ -4,7 +4,7 @@ import { InputError } from '../errors.ts';
 import type { NumericStorage } from '../ir/dtype.ts';
 import type { Port } from '../ir/model.ts';
 import type { HostTensor, HostValue } from '../ir/tensor.ts';
-import { contentOfFeed } from '../runtime/feeds.ts';
+import { asStorage, contentOfFeed, isOrtType } from '../runtime/feeds.ts';
 
 /** Throws TypeError or RangeError where `value` is not a tensor whose data is on the CPU. */
 function checkTensor(value: unknown): void {
@@ -23,12 +23,19 @@ function checkTensor(value: unknown): void {
   if (typeof type !== 'string') throw new TypeError('Tensor.type must be a string.');
   const { data } = value as Record<string, unknown>;
   if (type !== 'string') {
-    if (!ArrayBuffer.isView(data)) throw new TypeError('Tensor.data must be a typed array for numeric tensors.');
+    checkNumbers(type, data);
     return;
   }
   if (!Array.isArray(data)) throw new TypeError('Tensor.data must be an array for string tensors.');
   const odd = data.findIndex((entry) => typeof entry !== 'string');
   if (odd >= 0) throw new TypeError(`Tensor.data[${odd}] must be a string.`);
+}
+
+function checkNumbers(type: string, data: unknown): void {
+  if (!isOrtType(type)) throw new TypeError(`Tensor.type is not supported: ${type}`);
+  if (!ArrayBuffer.isView(data)) throw new TypeError('Tensor.data must be a typed array for numeric tensors.');
+  if (asStorage(type, data as NumericStorage)) return;
+  throw new TypeError(`Tensor.data must be the typed array of ${type}, but got ${data.constructor.name}.`);
 }
 
 /**

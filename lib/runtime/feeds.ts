@@ -33,7 +33,7 @@ const ortTypes = new Set<string>([
 ]);
 
 /** True for the element types of onnxruntime-common's Tensor. */
-export function isOrtType(dtype: DType): dtype is DType & Tensor.Type {
+export function isOrtType(dtype: string): dtype is DType & Tensor.Type {
   return ortTypes.has(dtype);
 }
 
@@ -137,7 +137,7 @@ function storageName(dtype: DType): string {
 }
 
 /** The typed array itself, or a plain view of a related class's bits; undefined where it is of another class. */
-function asStorage(dtype: DType, data: NumericStorage): NumericStorage | undefined {
+export function asStorage(dtype: DType, data: NumericStorage): NumericStorage | undefined {
   const { name } = data.constructor;
   const wanted = storageName(dtype);
   if (name === wanted) return data;

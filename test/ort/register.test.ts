@@ -51,7 +51,7 @@ function start(args: readonly string[], env: Record<string, string> = {}) {
   const addon = process.env.FILIGREE_ADDON ?? join(root, 'build', 'Release', 'filigree.node');
   const { status, stdout, stderr } = spawnSync(process.execPath, args, {
     cwd: folder,
-    env: { ...process.env, FILIGREE_ADDON: addon, ...env },
+    env: { ...process.env, NODE_PATH: '', FILIGREE_ADDON: addon, ...env },
     encoding: 'utf8',
   });
   return { status, stdout: stdout.trim(), stderr };

@@ -1,281 +1,312 @@
-/**
- * The documented behaviour of onnxruntime-common's InferenceSession. `FILIGREE_TEST_ORT=/path/to/onnxruntime-node`
- * runs the same tests against the original; those of our own promises are skipped then.
- */
+/** What a session of onnxruntime-common tells of itself, its end, profiles, the environment, and backends. */
 
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import * as own from '../../lib/ort/index.ts';
-import { sumAndDifference, unary, withDefault } from './models.ts';
+import { createWith, elements, feeds, modelFolder, runWith } from './cases.ts';
+import { type Case, forEachImplementation, type Ort, testCases } from './implementations.ts';
+import { negation, sequenceOutput, unary, withDefault } from './models.ts';
 
-const original = process.env.FILIGREE_TEST_ORT;
-const { InferenceSession, Tensor, env, listSupportedBackends } = original
-  ? (createRequire(import.meta.url)(original) as typeof own)
-  : own;
-type Tensor = own.Tensor;
+const { folder, path } = modelFolder();
 
-const folder = mkdtempSync(join(tmpdir(), 'ort-'));
-const path = join(folder, 'model.onnx');
-writeFileSync(path, sumAndDifference());
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
-
-const floats = (values: number[], dims: number[]) => new Tensor('float32', Float32Array.from(values), dims);
-const a = floats([1, 2, 3], [1, 3]);
-const b = floats([4, 5, 6], [1, 3]);
-const values = (tensor: unknown) => Array.from((tensor as Tensor).data as Float32Array);
-const create = (options: object = {}) => InferenceSession.create(path, options);
-
-describe('create', () => {
-  const bytes = Uint8Array.from(sumAndDifference());
-  const padded = new Uint8Array(bytes.length + 12);
-  padded.set(bytes, 5);
-  const shared = new SharedArrayBuffer(bytes.length);
-  new Uint8Array(shared).set(bytes);
-  const sources: [string, () => Promise<own.InferenceSession>][] = [
-    ['a path', () => InferenceSession.create(path)],
-    ['a Uint8Array', () => InferenceSession.create(bytes)],
-    ['a Uint8Array within a buffer', () => InferenceSession.create(padded.subarray(5, 5 + bytes.length))],
-    ['an ArrayBuffer', () => InferenceSession.create(bytes.buffer)],
-    ['an ArrayBuffer with offset and length', () => InferenceSession.create(padded.buffer, 5, bytes.length)],
-    ['offset, length and options', () => InferenceSession.create(padded.buffer, 5, bytes.length, { logId: 'x' })],
-    ['an ArrayBuffer with offset', () => InferenceSession.create(padded.slice(0, -7).buffer, 5)],
-    // onnxruntime-node refuses shared memory, which its documentation allows.
-    ...(original
-      ? []
-      : [
-          ['a SharedArrayBuffer', () => InferenceSession.create(shared)] as [
-            string,
-            () => Promise<own.InferenceSession>,
-          ],
-        ]),
-  ];
-  test.each(sources)('from %s', async (_, make) => {
-    const session = await make();
-    expect(session).toBeInstanceOf(InferenceSession);
-    expect(values((await session.run({ a, b })).sum)).toEqual([5, 7, 9]);
-  });
-
-  test.each<[string, unknown[], new (text?: string) => Error]>([
-    ['nothing', [], TypeError],
-    ['a number', [3], TypeError],
-    ['null options', [path, null], TypeError],
-    ['options of a wrong type', [path, 3], TypeError],
-    ['an offset behind the end', [bytes.buffer, bytes.length], RangeError],
-    ['a negative offset', [bytes.buffer, -1], RangeError],
-    ['a length behind the end', [bytes.buffer, 1, bytes.length], RangeError],
-    ['a length of a wrong type', [bytes.buffer, 1, 'x'], TypeError],
-    ['a missing file', [join(folder, 'none.onnx')], Error],
-    ['no model', [new Uint8Array(100)], Error],
-    ['an unknown provider', [path, { executionProviders: ['abacus'] }], Error],
-    ['providers that are no array', [path, { executionProviders: 'cpu' }], TypeError],
-    ['threads of a wrong type', [path, { intraOpNumThreads: '1' }], TypeError],
-    ['threads that are undefined', [path, { intraOpNumThreads: undefined }], TypeError],
-    ['negative threads', [path, { intraOpNumThreads: -1 }], RangeError],
-    ['half a thread', [path, { interOpNumThreads: 1.5 }], RangeError],
-    ['too many threads', [path, { intraOpNumThreads: 2 ** 32 }], RangeError],
-    ['an optimization level of a wrong type', [path, { graphOptimizationLevel: 3 }], TypeError],
-    ['an unknown optimization level', [path, { graphOptimizationLevel: 'some' }], TypeError],
-    ['an unknown execution mode', [path, { executionMode: 'x' }], TypeError],
-    ['an arena flag of a wrong type', [path, { enableCpuMemArena: 1 }], TypeError],
-    ['a pattern flag of a wrong type', [path, { enableMemPattern: 1 }], TypeError],
-    ['a log id of a wrong type', [path, { logId: 3 }], TypeError],
-    ['a log level of a wrong type', [path, { logSeverityLevel: 'x' }], TypeError],
-    ['a log level out of range', [path, { logSeverityLevel: 5 }], RangeError],
-    ['profiling without a prefix', [path, { enableProfiling: true }], TypeError],
-    ['extra of a wrong type', [path, { extra: 3 }], TypeError],
-    ['extra with a number in it', [path, { extra: { a: { b: 3 } } }], TypeError],
-    ['external data that is no array', [path, { externalData: 3 }], TypeError],
-    ['external data without a path', [path, { externalData: [{ data: bytes }] }], TypeError],
-    ['external data without data', [path, { externalData: [{ path: 'w' }] }], TypeError],
-    ['an unknown output location', [path, { preferredOutputLocation: 'moon' }], TypeError],
-    ['a location of an unknown output', [path, { preferredOutputLocation: { z: 'cpu' } }], TypeError],
-    ['an optimized model path of a wrong type', [path, { optimizedModelFilePath: 3 }], TypeError],
-  ])('refuses %s', async (_, args, kind) => {
-    const attempt = (InferenceSession.create as (...all: unknown[]) => Promise<unknown>)(...args);
-    await expect(attempt).rejects.toThrow(kind);
-  });
-
-  test('accepts what onnxruntime-node does', async () => {
-    const session = await create({
-      executionProviders: ['cpu'],
-      intraOpNumThreads: 1,
-      graphOptimizationLevel: 'disabled',
-      enableCpuMemArena: false,
-      executionMode: 'parallel',
-      logSeverityLevel: 3,
-      preferredOutputLocation: { sum: 'cpu' },
-      extra: { session: { set_denormal_as_zero: '1' } },
-      externalData: null,
-      somethingNew: 1,
-    });
-    expect(values((await session.run({ a, b })).diff)).toEqual([-3, -3, -3]);
-    expect(await create({ executionProviders: [{ name: 'cpu' }] })).toBeDefined();
-  });
+const metadata =
+  (source: string | (() => Uint8Array)): Case[1] =>
+  async (ort) => {
+    const session = await createWith(ort, typeof source === 'string' ? source : source());
+    return [session.inputMetadata, session.outputMetadata];
+  };
+const tensor = (name: string, type: string, shape: readonly (number | string)[]) => ({
+  name,
+  isTensor: true,
+  type,
+  shape,
 });
 
-test('names, metadata and a place for attributes of others', async () => {
-  const session = await create();
-  expect([session.inputNames, session.outputNames]).toEqual([
-    ['a', 'b'],
-    ['sum', 'diff'],
-  ]);
-  expect(session.inputMetadata[1]).toEqual({ name: 'b', isTensor: true, type: 'float32', shape: ['n', 3] });
-  expect(session.outputMetadata[0]).toEqual({ name: 'sum', isTensor: true, type: 'float32', shape: ['n', 3] });
-  expect(Object.isExtensible(session)).toBe(true);
-});
+const described: Case[] = [
+  [
+    'names, types and shapes',
+    metadata(path),
+    [
+      [tensor('a', 'float32', ['n', 3]), tensor('b', 'float32', ['n', 3])],
+      [tensor('sum', 'float32', ['n', 3]), tensor('diff', 'float32', ['n', 3])],
+    ],
+  ],
+  [
+    'inputs with a default are none of the session',
+    metadata(withDefault),
+    [[tensor('a', 'float32', ['', 2])], [tensor('y', 'float32', ['', 2])]],
+  ],
+  ['a scalar', metadata(() => negation([], [])), [[tensor('a', 'float32', [])], [tensor('y', 'float32', [])]]],
+  [
+    'unknown ranks',
+    metadata(() => negation(undefined, undefined)),
+    [[tensor('a', 'float32', [])], [tensor('y', 'float32', [])]],
+  ],
+  [
+    'a shape that is not declared follows from the graph',
+    metadata(() => negation(['n', 4], undefined)),
+    [[tensor('a', 'float32', ['n', 4])], [tensor('y', 'float32', ['n', 4])]],
+  ],
+  [
+    'a type that is not declared follows from the graph',
+    metadata(() => negation(['n', 4], 'no type')),
+    [[tensor('a', 'float32', ['n', 4])], [tensor('y', 'float32', ['n', 4])]],
+  ],
+  [
+    'a declared name gives way to a size, and stays beside a name',
+    metadata(() => negation(['n', 4], ['m', 'k'])),
+    [[tensor('a', 'float32', ['n', 4])], [tensor('y', 'float32', ['m', 4])]],
+  ],
+  [
+    'a size without a name follows from the graph',
+    metadata(() => negation(['n', 4], [null, null])),
+    [[tensor('a', 'float32', ['n', 4])], [tensor('y', 'float32', ['n', 4])]],
+  ],
+  [
+    'a size that nobody knows',
+    metadata(() => negation([null, 2], [null, 2])),
+    [[tensor('a', 'float32', ['', 2])], [tensor('y', 'float32', ['', 2])]],
+  ],
+  ['what is no tensor', metadata(sequenceOutput), [[tensor('a', 'float32', ['n'])], [{ name: 'y', isTensor: false }]]],
+  ...(
+    [
+      ...['float32', 'float64', 'int8', 'uint8', 'int16', 'uint16', 'int32', 'uint32', 'int64', 'uint64'],
+      ...['bool', 'float16', 'string'],
+    ] as const
+  ).map(
+    (type): Case => [
+      type,
+      metadata(() => unary('Identity', type as 'int8')),
+      [[tensor('a', type, ['n'])], [tensor('y', type, ['n'])]],
+    ],
+  ),
+  [
+    'names',
+    async (ort) => namesOf(await createWith(ort, path)),
+    [
+      ['a', 'b'],
+      ['sum', 'diff'],
+    ],
+  ],
+  ['a session takes attributes of others', async (ort) => Object.isExtensible(await createWith(ort, path)), true],
+  [
+    'names cannot be assigned',
+    async (ort) => Object.assign(await createWith(ort, path), { inputNames: [] }),
+    TypeError,
+  ],
+];
 
-describe('run', () => {
-  test('gives all outputs, those named, or those of a map', async () => {
-    const session = await create();
-    expect(Object.keys(await session.run({ a, b }))).toEqual(['sum', 'diff']);
-    expect(Object.keys(await session.run({ a, b }, ['diff']))).toEqual(['diff']);
-    expect(Object.keys(await session.run({ a, b }, { sum: null }, {}))).toEqual(['sum']);
-    const { diff } = await session.run({ a, b }, ['diff'], { tag: 'x', logSeverityLevel: 2 });
-    expect(diff).toBeInstanceOf(Tensor);
-    expect([diff.type, diff.dims, values(diff)]).toEqual(['float32', [1, 3], [-3, -3, -3]]);
-  });
+const namesOf = ({ inputNames, outputNames }: { inputNames: unknown; outputNames: unknown }) => [
+  inputNames,
+  outputNames,
+];
 
-  test('writes to preallocated outputs', async () => {
-    const session = await create();
-    const memory = floats([0, 0, 0], [1, 3]);
-    const { sum } = await session.run({ a, b }, { sum: memory });
-    expect([values(memory), values(sum)]).toEqual([
-      [5, 7, 9],
-      [5, 7, 9],
-    ]);
-    await expect(session.run({ a, b }, { sum: floats([0, 0], [1, 2]) })).rejects.toThrow(Error);
-    await expect(session.run({ a, b }, { sum: new Tensor('float64', [0, 0, 0], [1, 3]) })).rejects.toThrow(Error);
-  });
-
-  test('takes tensors of other copies, no elements, and feeds that disagree on a name', async () => {
-    const session = await create();
-    const alike = { type: 'float32', dims: [1, 3], data: a.data, location: 'cpu' } as unknown as Tensor;
-    expect(values((await session.run({ a: alike, b, other: b })).sum)).toEqual([5, 7, 9]);
-    const none = (await session.run({ a: floats([], [0, 3]), b: floats([], [0, 3]) })).sum;
-    expect([none.dims, none.size]).toEqual([[0, 3], 0]);
-    const wide = (await session.run({ a, b: floats([1, 2, 3, 4, 5, 6], [2, 3]) })).sum;
-    expect([wide.dims, values(wide)]).toEqual([
-      [2, 3],
-      [2, 4, 6, 5, 7, 9],
-    ]);
-  });
-
-  const broken = (fields: object) => ({ type: 'float32', dims: [1, 3], data: a.data, location: 'cpu', ...fields });
-  const disposed = floats([1, 2, 3], [1, 3]);
-  disposed.dispose();
-  test.each<[string, unknown[], new (text?: string) => Error]>([
-    ['no feeds', [], TypeError],
-    ['an array of feeds', [[a, b]], TypeError],
-    ['a missing feed', [{ a }], Error],
-    ['a feed that is null', [{ a: null, b }], TypeError],
-    ['dims that are no array', [{ a: broken({ dims: 3 }), b }], TypeError],
-    ['dims of a wrong type', [{ a: broken({ dims: [1, '3'] }), b }], TypeError],
-    ['negative dims', [{ a: broken({ dims: [1, -3] }), b }], RangeError],
-    ['data elsewhere', [{ a: broken({ location: 'none' }), b }], RangeError],
-    ['a disposed tensor', [{ a: disposed, b }], RangeError],
-    ['data that is no typed array', [{ a: broken({ data: [1, 2, 3] }), b }], TypeError],
-    ['too little data', [{ a: broken({ data: new Float32Array(2) }), b }], Error],
-    ['a wrong element type', [{ a, b: new Tensor('float64', [1, 2, 3], [1, 3]) }], Error],
-    ['a wrong rank', [{ a, b: floats([1, 2, 3], [3]) }], Error],
-    ['a wrong shape', [{ a, b: floats([1, 2], [1, 2]) }], Error],
-    ['an unknown output', [{ a, b }, ['product']], RangeError],
-    ['no output names', [{ a, b }, []], TypeError],
-    ['fetches that are a tensor', [{ a, b }, a], TypeError],
-    ['fetches that are null', [{ a, b }, null], TypeError],
-    ['options of a wrong type', [{ a, b }, ['sum'], 3], TypeError],
-    ['a tag of a wrong type', [{ a, b }, { tag: 3 }], TypeError],
-    ['a log level out of range', [{ a, b }, { logSeverityLevel: 9 }], RangeError],
-  ])('refuses %s', async (_, args, kind) => {
-    const session = await create();
-    await expect((session.run as (...all: unknown[]) => Promise<unknown>)(...args)).rejects.toThrow(kind);
-    expect(values((await session.run({ a, b })).sum)).toEqual([5, 7, 9]);
-  });
-
-  test('inputs with a default are not inputs of the session', async () => {
-    const session = await InferenceSession.create(withDefault());
-    expect(session.inputNames).toEqual(['a']);
-    expect(session.inputMetadata).toEqual([{ name: 'a', isTensor: true, type: 'float32', shape: ['', 2] }]);
-    const feeds = { a: floats([1, 2], [1, 2]), b: floats([5, 5], [2]) };
-    expect(values((await session.run(feeds)).y)).toEqual([11, 22]);
-  });
-
-  test('strings, booleans and half floats', async () => {
-    const strings = await InferenceSession.create(unary('Identity', 'string'));
-    expect((await strings.run({ a: new Tensor('string', ['x', 'é'], [2]) })).y.data).toEqual(['x', 'é']);
-    const mixed = new Tensor('string', ['x', 3 as unknown as string], [2]);
-    await expect(strings.run({ a: mixed })).rejects.toThrow(TypeError);
-    const flags = await InferenceSession.create(unary('Not', 'bool'));
-    expect(values((await flags.run({ a: new Tensor('bool', [true, false], [2]) })).y)).toEqual([0, 1]);
-    const halves = await InferenceSession.create(unary('Neg', 'float16'));
-    const { y } = await halves.run({ a: new Tensor('float16', Uint16Array.of(0x3c00, 0xc000), [2]) });
-    const { buffer, byteOffset, length } = y.data as Uint16Array;
-    expect([...new Uint16Array(buffer, byteOffset, length)]).toEqual([0xbc00, 0x4000]);
-  });
-});
-
-test('release ends a session', async () => {
-  const session = await create();
+const released = async (ort: Ort) => {
+  const session = await createWith(ort, path);
   await session.release();
-  expect(session.inputNames).toEqual(['a', 'b']);
-  await expect(session.run({ a, b })).rejects.toThrow('Session already disposed.');
-  await expect(session.release()).rejects.toThrow('Session already disposed.');
-  expect(() => session.endProfiling()).toThrow('Session already disposed.');
+  return session;
+};
+
+const ends: Case[] = [
+  ['release gives nothing', async (ort) => (await createWith(ort, path)).release(), undefined],
+  [
+    'names stay',
+    async (ort) => namesOf(await released(ort)),
+    [
+      ['a', 'b'],
+      ['sum', 'diff'],
+    ],
+  ],
+  ['metadata stays', async (ort) => (await released(ort)).outputMetadata.length, 2],
+  ['no second release', async (ort) => (await released(ort)).release(), Error],
+  ['no run afterwards', async (ort) => runWith(await released(ort), feeds(ort)), Error],
+  ['no endProfiling afterwards', async (ort) => (await released(ort)).endProfiling(), Error],
+  ['startProfiling does nothing afterwards', async (ort) => (await released(ort)).startProfiling(), undefined],
+  [
+    'startProfiling does nothing without a profile',
+    async (ort) => (await createWith(ort, path)).startProfiling(),
+    undefined,
+  ],
+  [
+    'other sessions go on',
+    async (ort) => {
+      const other = await createWith(ort, path);
+      await released(ort);
+      return elements((await runWith(other, feeds(ort))).sum);
+    },
+    [5, 7, 9],
+  ],
+];
+
+const environment: Case[] = [
+  ['versions', ({ env }) => [typeof env.versions.common, typeof env.versions.node], ['string', 'string']],
+  [
+    'flags of other backends',
+    ({ env }) => [typeof env.wasm, typeof env.webgl, typeof env.webgpu],
+    new Array(3).fill('object'),
+  ],
+  ['the level of the log', ({ env }) => env.logLevel, 'warning'],
+  [
+    'another level',
+    ({ env }) => {
+      env.logLevel = 'error';
+      const level = env.logLevel;
+      env.logLevel = undefined;
+      const kept = env.logLevel;
+      env.logLevel = 'warning';
+      return [level, kept];
+    },
+    ['error', 'error'],
+  ],
+  [
+    'a level nobody has',
+    ({ env }) => {
+      env.logLevel = 'loud' as 'error';
+    },
+    Error,
+  ],
+  [
+    'the backends',
+    (ort) => ort.listSupportedBackends().find(({ name }) => name === 'cpu'),
+    { name: 'cpu', bundled: true },
+  ],
+  [
+    'all that onnxruntime-node exports',
+    (ort) =>
+      (['InferenceSession', 'Tensor', 'env', 'registerBackend', 'listSupportedBackends', 'TRACE'] as const).map(
+        (name) => typeof ort[name],
+      ),
+    ['function', 'function', 'object', 'function', 'function', 'function'],
+  ],
+];
+
+/** A backend that answers every run with the names it was asked for. */
+const echo = (calls: string[]): Parameters<Ort['registerBackend']>[1] => ({
+  async init(name) {
+    calls.push(`init ${name}`);
+  },
+  async createInferenceSessionHandler(source, options) {
+    calls.push(`create ${typeof source} ${JSON.stringify(options?.executionProviders)}`);
+    const one = { type: 'int32', dims: [1], data: Int32Array.of(1), location: 'cpu' } as never;
+    return {
+      inputNames: ['in'],
+      outputNames: ['out'],
+      inputMetadata: [],
+      outputMetadata: [],
+      run: async (fed, fetches) => {
+        calls.push(`run ${Object.keys(fed)} ${Object.keys(fetches)}`);
+        return { out: one };
+      },
+      dispose: async () => {
+        calls.push('dispose');
+      },
+      startProfiling: () => undefined,
+      endProfiling: () => undefined,
+    };
+  },
 });
 
-test('profiling writes trace events', async () => {
-  const session = await create({ enableProfiling: true, profileFilePrefix: join(folder, 'profile') });
-  session.startProfiling();
-  await session.run({ a, b });
-  session.endProfiling();
-  const [file] = readdirSync(folder).filter((name) => /^profile_.*\.json$/.test(name));
-  const events = JSON.parse(readFileSync(join(folder, file), 'utf8')) as { cat: string; name: string; dur: number }[];
-  expect(events.filter(({ cat }) => cat === 'Node').length).toBeGreaterThan(0);
-  expect(events.some(({ cat, name, dur }) => cat === 'Session' && name === 'model_run' && dur >= 0)).toBe(true);
+let names = 0;
+const freshName = () => `echo-${names++}`;
+
+const backends: Case[] = [
+  [
+    'a backend of the caller makes sessions by its name',
+    async (ort) => {
+      const calls: string[] = [];
+      const name = freshName();
+      ort.registerBackend(name, echo(calls), -1);
+      const options = { executionProviders: [{ name }] };
+      const session = await ort.InferenceSession.create('somewhere', options);
+      const { out } = await session.run({ in: new ort.Tensor(Int32Array.of(3)) });
+      await session.release();
+      await ort.InferenceSession.create(new Uint8Array(1), options);
+      const wrapped = out instanceof ort.Tensor && elements(out).join();
+      return [calls.map((call) => call.replaceAll(name, 'NAME')), wrapped];
+    },
+    [['init NAME', 'create string [{"name":"NAME"}]', 'run in out', 'dispose', 'create object [{"name":"NAME"}]'], '1'],
+  ],
+  [
+    'the same backend may be registered twice',
+    (ort) => {
+      const [name, backend] = [freshName(), echo([])];
+      ort.registerBackend(name, backend, -1);
+      return ort.registerBackend(name, backend, -1);
+    },
+    undefined,
+  ],
+  [
+    'another backend of the same priority is refused',
+    (ort) => {
+      const name = freshName();
+      ort.registerBackend(name, echo([]), -1);
+      ort.registerBackend(name, echo([]), -1);
+    },
+    Error,
+  ],
+  ['what is no backend', (ort) => ort.registerBackend(freshName(), {} as never, -1), TypeError],
+  [
+    'a backend that fails to start',
+    (ort) => {
+      const name = freshName();
+      ort.registerBackend(name, { ...echo([]), init: () => Promise.reject(new Error('no')) }, -1);
+      return ort.InferenceSession.create('somewhere', { executionProviders: [name] });
+    },
+    Error,
+  ],
+];
+
+interface TraceEvent {
+  readonly cat: string;
+  readonly name: string;
+  readonly dur: number;
+}
+
+forEachImplementation((ort, isOriginal) => {
+  describe('metadata', () => testCases(ort, described));
+  describe('the end of a session', () => testCases(ort, ends));
+  describe('environment', () => testCases(ort, environment));
+  describe('backends', () => testCases(ort, backends));
+
+  test.each(['endProfiling', 'release'] as const)('a profile in the trace format is written at %s', async (end) => {
+    const place = join(folder, `${end}-${isOriginal}`);
+    mkdirSync(place);
+    const session = await createWith(ort, path, { enableProfiling: true, profileFilePrefix: join(place, 'profile') });
+    session.startProfiling();
+    await runWith(session, feeds(ort));
+    await session[end]();
+    const files = readdirSync(place);
+    expect(files).toEqual([expect.stringMatching(/^profile_.*\.json$/)]);
+    const events = JSON.parse(readFileSync(join(place, files[0]), 'utf8')) as TraceEvent[];
+    expect(events.filter(({ cat }) => cat === 'Node').length).toBeGreaterThan(0);
+    expect(events.some(({ cat, name, dur }) => cat === 'Session' && name === 'model_run' && dur >= 0)).toBe(true);
+  });
 });
 
-test('backends and versions', () => {
-  expect(listSupportedBackends()).toContainEqual({ name: 'cpu', bundled: true });
-  expect(env.versions).toMatchObject({ common: expect.any(String), node: expect.any(String) });
-});
-
-describe.skipIf(original)('beyond the original', () => {
-  test('free dimensions can be fixed', async () => {
-    const session = await create({ freeDimensionOverrides: { n: 1, other: 7 } });
-    expect(values((await session.run({ a, b })).sum)).toEqual([5, 7, 9]);
-    const two = floats([1, 2, 3, 4, 5, 6], [2, 3]);
-    await expect(session.run({ a: two, b: two })).rejects.toThrow(/"n"/);
-    await expect(create({ freeDimensionOverrides: { n: 'x' } })).rejects.toThrow(TypeError);
+describe('beyond onnxruntime-node', () => {
+  test('a release waits for the runs under way', async () => {
+    const session = await createWith(own, path);
+    const run = runWith(session, feeds(own));
+    await session.release();
+    expect(elements((await run).sum)).toEqual([5, 7, 9]);
   });
 
-  test('the bytes of a model are free once it is loaded', async () => {
-    const bytes = withDefault();
-    const session = await InferenceSession.create(bytes);
-    bytes.fill(0);
-    expect(values((await session.run({ a: floats([1, 2], [1, 2]) })).y)).toEqual([11, 22]);
-  });
-
-  test('a preallocated output may be a feed', async () => {
-    const session = await create();
-    const both = floats([1, 2, 3], [1, 3]);
-    const { sum, diff } = await session.run({ a: both, b }, { sum: both, diff: null });
-    expect(sum).toBe(both);
-    expect([values(both), values(diff)]).toEqual([
-      [5, 7, 9],
-      [-3, -3, -3],
-    ]);
+  test('a profile that cannot be written ends with an error, and the session with it', async () => {
+    const profileFilePrefix = join(folder, 'no', 'such', 'folder');
+    const session = await createWith(own, path, { enableProfiling: true, profileFilePrefix });
+    await expect(session.release()).rejects.toThrow(/ENOENT/);
+    await expect(session.release()).rejects.toThrow('Session already disposed.');
   });
 
   test('an element type without a Tensor is refused at load', async () => {
-    await expect(InferenceSession.create(unary('Identity', 'bfloat16'))).rejects.toThrow(/tensor of bfloat16/);
+    await expect(createWith(own, unary('Identity', 'bfloat16'))).rejects.toThrow(/tensor of bfloat16/);
   });
 
   test('the backend works in the registry of onnxruntime-common', async () => {
     const common = await import('onnxruntime-common');
     common.registerBackend('filigree-test', own.backend, -1);
     const session = await common.InferenceSession.create(path, { executionProviders: ['filigree-test'] });
-    expect(values((await session.run({ a, b })).sum)).toEqual([5, 7, 9]);
+    expect(elements((await runWith(session, feeds(own))).sum)).toEqual([5, 7, 9]);
   });
 });
