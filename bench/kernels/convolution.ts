@@ -6,7 +6,7 @@ import { windowParams } from '../../test/kernels/windows.ts';
 import { alignedBytes, alignedFloats, type KernelCall, type KernelCase, lineVectors } from './case.ts';
 import { type Layer, layersOf } from './layers.ts';
 
-export type WeightForm = 'sparse' | 'packed' | 'dense';
+export type WeightForm = 'sparse' | 'packed' | 'dense' | 'tiles';
 
 /** What the planner chooses, to try by hand; 0 leaves it to the kernel. */
 export interface Tuning {
@@ -31,7 +31,7 @@ const packedTiles = (isa: string): number => (lineVectors(isa) === 1 ? 4 : 8 / l
 
 /** Rows and tiles that dense kernels keep in registers (native/kernels/dense_tile.h, conv_segments_dense_u8.cc). */
 function denseBlock(isa: string, bytes: boolean): { rows: number; tiles: number } {
-  if (isa.startsWith('avx512')) return { rows: bytes ? 12 : 14, tiles: 2 };
+  if (lineVectors(isa) === 1) return { rows: bytes ? 12 : 14, tiles: 2 };
   if (isa === 'avx2') return { rows: bytes ? 4 : 6, tiles: 1 };
   return { rows: bytes ? 4 : 3, tiles: 1 };
 }
@@ -65,12 +65,18 @@ export function linesOf(keep: ArrayLike<number>, columns: number, rows: number):
   return lines;
 }
 
-/** Load instructions of one call. */
-function loadsOf(isa: string, form: WeightForm, layer: Layer, { keep, nonzeros, columns }: Pattern, bytes: boolean) {
+/** Load instructions of one call; of tiles nobody counted them. */
+function loadsOf(
+  isa: string,
+  form: Exclude<WeightForm, 'tiles'>,
+  layer: Layer,
+  { keep, nonzeros, columns }: Pattern,
+  bytes: boolean,
+) {
   const { tiles } = layer.output;
   const vectors = lineVectors(isa);
   // Without products of four bytes, four are two pairs of 16 bits.
-  const words = bytes && isa !== 'avx512vnni' ? 2 : 1;
+  const words = bytes && isa !== 'avx512vnni' && isa !== 'amx' ? 2 : 1;
   if (form === 'sparse') return words * tiles * (nonzeros + vectors * linesOf(keep, columns, GENERATED_ROWS));
   if (form === 'packed') return words * nonzeros * (tiles * vectors + Math.ceil(tiles / packedTiles(isa)));
   const block = denseBlock(isa, bytes);
@@ -98,6 +104,7 @@ function packerParams(form: WeightForm, layer: Layer, tuning: Tuning): StepParam
     transposed: 0,
   };
   if (form === 'dense') return sizes;
+  if (form === 'tiles') return { ...sizes, run_taps: window.kernel[2] };
   const fetch = tuning.prefetchOutput ?? (layer.name.endsWith('batch 1') ? 0 : 1);
   return {
     ...sizes,
@@ -108,13 +115,19 @@ function packerParams(form: WeightForm, layer: Layer, tuning: Tuning): StepParam
 
 /** Parameters that the kernels of one form only have. */
 function without(form: WeightForm, params: StepParams): StepParams {
-  if (form !== 'dense') return params;
+  if (form === 'sparse' || form === 'packed') return params;
   const { density: _, ...rest } = params;
   return rest;
 }
 
 /** A layer of floats with this share of nonzero weights; the same weights and inputs for every form. */
-export function floatCall(isa: string, form: WeightForm, layer: Layer, density: number, tuning = noTuning): KernelCall {
+export function floatCall(
+  isa: string,
+  form: Exclude<WeightForm, 'tiles'>,
+  layer: Layer,
+  density: number,
+  tuning = noTuning,
+): KernelCall {
   const kernel = `conv.segments.${form}.f32`;
   const { c, m, input, output, residual } = layer;
   const pattern = patternOf(layer, 1, density);
@@ -147,37 +160,42 @@ export function byteCall(isa: string, form: WeightForm, layer: Layer, density: n
     const row = Math.floor(i / (taps * c));
     return pattern.keep[(row * quads + (channel >> 2)) * taps + (i % taps)] === 0 ? 0 : 1 + (i % 100);
   });
+  const dense = form === 'dense' || form === 'tiles';
   const types = { weights_unsigned: 0, input_signed: 0, input_zero_point: 0 };
   const packing = pack(
     isa,
     `pack.${kernel}`,
-    [weights, null, form === 'dense' ? null : new Int32Array(m), new Float32Array(m).fill(1e-4)],
-    { ...packerParams(form, layer, tuning), ...(form === 'dense' ? types : { ...types, ...byteParams }) },
+    [weights, null, dense ? null : new Int32Array(m), new Float32Array(m).fill(1e-4)],
+    { ...packerParams(form, layer, tuning), ...(dense ? types : { ...types, ...byteParams }) },
   );
   const x = alignedBytes(input.tiles * quads * 64, 3);
   const y = alignedBytes(output.tiles * Math.ceil(m / 4) * 64);
-  const blocks = form === 'dense' ? pattern.keep.length : pattern.nonzeros;
+  const blocks = dense ? pattern.keep.length : pattern.nonzeros;
   return {
     kernel,
     operands: [x, packing, residual ? y : null, y],
-    params: { ...without(form, kernelParams(layer, tuning, density)), ...byteParams },
+    params: {
+      ...without(form, kernelParams(layer, tuning, density)),
+      ...byteParams,
+      ...(form === 'tiles' ? { run_taps: window.kernel[2] } : {}),
+    },
     macs: blocks * 4 * output.tiles * 16,
     bytes8: true,
-    loads: loadsOf(isa, form, layer, pattern, true),
+    loads: form === 'tiles' ? undefined : loadsOf(isa, form, layer, pattern, true),
   };
 }
 
 /** All layers in all forms. Sparse ones have `density` of their weights. */
 export function convolutionCases(density: number, tuning: Tuning): KernelCase[] {
   const layers = [...layersOf(1), ...layersOf(16)];
+  const caseOf = (form: WeightForm, type: string, layer: Layer, call: (isa: string, share: number) => KernelCall) => ({
+    ...{ family: form, name: layer.name, kernel: `conv.segments.${form}.${type}` },
+    make: (isa: string): KernelCall => call(isa, form === 'dense' || form === 'tiles' ? 1 : density),
+  });
   const forms = ['dense', 'sparse', 'packed'] as const;
-  return forms.flatMap((form) =>
-    (['f32', 'u8'] as const).flatMap((type) =>
-      layers.map((layer): KernelCase => {
-        const call = type === 'u8' ? byteCall : floatCall;
-        const make = (isa: string): KernelCall => call(isa, form, layer, form === 'dense' ? 1 : density, tuning);
-        return { family: form, name: layer.name, kernel: `conv.segments.${form}.${type}`, make };
-      }),
-    ),
-  );
+  const floats = (form: (typeof forms)[number]): KernelCase[] =>
+    layers.map((layer) => caseOf(form, 'f32', layer, (isa, share) => floatCall(isa, form, layer, share, tuning)));
+  const bytes = (form: WeightForm): KernelCase[] =>
+    layers.map((layer) => caseOf(form, 'u8', layer, (isa, share) => byteCall(isa, form, layer, share, tuning)));
+  return [...forms.flatMap((form) => [...floats(form), ...bytes(form)]), ...bytes('tiles')];
 }

@@ -12,7 +12,7 @@ function call(kernel: string, operands: KernelCall['operands'], params: StepPara
 }
 
 /** Rows that products keep in registers, two vectors wide (native/kernels/matmul.cc). */
-const blockRows = (isa: string): number => (isa.startsWith('avx512') ? 14 : 6);
+const blockRows = (isa: string): number => (vectorLanes(isa) === 16 ? 14 : 6);
 
 /** A product with packed weights. */
 function product(rows: number, depth: number, columns: number): KernelCase {

@@ -10,6 +10,7 @@ const meaning: Readonly<Record<string, readonly [fp32: string, int8: string, spa
   avx2: ['256-bit vectors', 'emulated exactly', 'packed streams'],
   avx512: ['512-bit vectors', 'emulated exactly', 'generated code'],
   avx512vnni: ['512-bit vectors', '8-bit dot products (VNNI), four times the rate of float', 'generated code'],
+  amx: ['512-bit vectors', 'tiles (AMX), 32 times the rate of float', 'generated code'],
 };
 
 export const hardwareCommand: Command = {
@@ -23,7 +24,7 @@ export const hardwareCommand: Command = {
     const { isa } = thisMachine();
     const [fp32, int8, generated] = meaning[isa];
     const sparse =
-      hardware.jit || !isa.startsWith('avx512') ? generated : 'packed streams (executable memory is not allowed)';
+      hardware.jit || !/^avx512|^amx/.test(isa) ? generated : 'packed streams (executable memory is not allowed)';
     const size = (bytes: number): string => (bytes ? `${bytes / 1024} KiB` : 'unknown');
     out.line(`processor     ${hardware.brand || 'unknown'}`);
     out.line(`instructions  ${isa}${isa === hardware.isa ? '' : ` (FILIGREE_ISA; the processor has ${hardware.isa})`}`);

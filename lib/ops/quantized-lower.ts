@@ -25,16 +25,25 @@ interface Shape {
 /** A quad of weights is multiplied where any of the four is not zero: sparse pays from fewer nonzeros than in float32. */
 const SPARSE_DENSITY = { sparse: 0.3, packed: 0.12 } as const;
 
-type Kind = 'sparse' | 'packed' | 'dense' | 'depthwise';
+type Kind = 'sparse' | 'packed' | 'dense' | 'tiles' | 'depthwise';
+
+/** The kernel for weights that are not sparse: with tile registers, whose groups are whole quads, where there are any. */
+function denseKind(ctx: LowerContext, { groups, input }: Shape): Kind {
+  const whole = groups === 1 || (input.size.c / groups) % 4 === 0;
+  return whole && ctx.hasKernel('conv.segments.tiles.u8') ? 'tiles' : 'dense';
+}
 
 function chooseKind(ctx: LowerContext, shape: Shape): Kind {
   const { groups, input, output } = shape;
   if (groups > 1 && groups === input.size.c && groups === output.size.c) return 'depthwise';
   // Zeros are the zero point's, which the count of nonzero elements knows only where it is 0.
-  if (ctx.has(3) && toNumbers(ctx.constant(3) as HostTensor).some((zero) => zero !== 0)) return 'dense';
+  if (ctx.has(3) && toNumbers(ctx.constant(3) as HostTensor).some((zero) => zero !== 0)) return denseKind(ctx, shape);
   const density = ctx.density(1);
   const kinds = ['sparse', 'packed'] as const;
-  return kinds.find((kind) => density <= SPARSE_DENSITY[kind] && ctx.hasKernel(`conv.segments.${kind}.u8`)) ?? 'dense';
+  return (
+    kinds.find((kind) => density <= SPARSE_DENSITY[kind] && ctx.hasKernel(`conv.segments.${kind}.u8`)) ??
+    denseKind(ctx, shape)
+  );
 }
 
 /** True where weights less their zero points are signed bytes, which the kernels multiply. */
@@ -86,6 +95,10 @@ function byteParams(ctx: LowerContext, output: ByteOutput): StepParams {
   };
 }
 
+/** Taps that the kernel with tile registers takes as one run of lines: neighbours along x lie together. */
+const runTaps = ({ groups, window }: Shape): number =>
+  groups === 1 && window.dilations[2] === 1 ? window.kernel[2] : 1;
+
 /** Constant input `i` with one number a channel. */
 function perChannel(ctx: LowerContext, i: number, channels: number): Operand {
   const given = ctx.constant(i) as HostTensor;
@@ -114,10 +127,11 @@ function packWeights(ctx: LowerContext, kind: Kind, shape: Shape, bytes: StepPar
     transposed: shape.transposed,
     weights_unsigned: ctx.dtype(1) === 'uint8',
   };
-  if (kind === 'dense' || kind === 'depthwise') {
-    const { input_signed, input_zero_point } = bytes;
-    return ctx.packed(`pack.conv.segments.${kind}.u8`, sources, { ...sizes, input_signed, input_zero_point });
-  }
+  const { input_signed, input_zero_point } = bytes;
+  const dense = { ...sizes, input_signed, input_zero_point };
+  if (kind === 'dense' || kind === 'depthwise') return ctx.packed(`pack.conv.segments.${kind}.u8`, sources, dense);
+  if (kind === 'tiles')
+    return ctx.packed('pack.conv.segments.tiles.u8', sources, { ...dense, run_taps: runTaps(shape) });
   const { kind: number, alpha, beta } = activation;
   return ctx.packed(`pack.conv.segments.${kind}.u8`, sources, {
     ...{ ...sizes, ...bytes, residual: ctx.has(5), activation: number, alpha, beta },
@@ -152,6 +166,7 @@ function lowerBytes(ctx: LowerContext, output: ByteOutput, shape: Shape): string
     ...windowParams(conv, shape.input.size, shape.output.size),
     ...bytes,
     ...(kind === 'sparse' || kind === 'packed' ? { density: ctx.density(1) } : {}),
+    ...(kind === 'tiles' ? { run_taps: runTaps(shape) } : {}),
     split: chooseSplit(ctx, tiles, sizeOf(ctx.dims(1)) * (kind === 'sparse' ? ctx.density(1) * 8 : 1)),
     in: x.layout as SegmentLayout,
     out: y.layout as SegmentLayout,

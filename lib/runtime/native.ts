@@ -4,7 +4,7 @@ import { loadAddon } from './addon-file.ts';
 
 /** What the processor offers and what this process may use. Sizes in bytes, 0 when unknown. */
 export interface Hardware {
-  readonly isa: 'portable' | 'avx2' | 'avx512' | 'avx512vnni';
+  readonly isa: 'portable' | 'avx2' | 'avx512' | 'avx512vnni' | 'amx';
   readonly brand: string;
   readonly cores: number;
   readonly l1d: number;

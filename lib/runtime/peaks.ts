@@ -18,7 +18,7 @@ export interface Peaks {
   readonly threads: number;
   /** Multiply-adds of float32 a nanosecond. */
   readonly fma: number;
-  /** Multiply-adds of bytes for one of float32: dot products of four, or pairs of 16-bit products. */
+  /** Multiply-adds of bytes for one of float32: dot products of four, pairs of 16-bit products, or tiles. */
   readonly byteFactor: number;
   /** The nearest first. */
   readonly reads: readonly ReadRate[];
@@ -31,8 +31,20 @@ const REPEATS = 8;
 /** Enough to leave the caches that one machine's processes can hope for, and little enough to be quick. */
 const MEMORY_BYTES = 128 * 2 ** 20;
 
-const lanesOf: Readonly<Record<Hardware['isa'], number>> = { portable: 4, avx2: 8, avx512: 16, avx512vnni: 16 };
-const byteFactors: Readonly<Record<Hardware['isa'], number>> = { portable: 1, avx2: 2, avx512: 2, avx512vnni: 4 };
+const lanesOf: Readonly<Record<Hardware['isa'], number>> = {
+  portable: 4,
+  avx2: 8,
+  avx512: 16,
+  avx512vnni: 16,
+  amx: 16,
+};
+const byteFactors: Readonly<Record<Hardware['isa'], number>> = {
+  portable: 1,
+  avx2: 2,
+  avx512: 2,
+  avx512vnni: 4,
+  amx: 32,
+};
 
 const none: Node = {
   ...{ name: 'measurement', op: '', domain: '', version: 1, inputs: [], outputs: [], captures: [] },

@@ -70,13 +70,12 @@ int64_t integerOption(const Napi::Value& options, const char* name, int64_t fall
 }
 
 Isa isaNamed(Napi::Env env, const std::string& name) {
-  std::string known;
-  const int best = static_cast<int>(detectIsa());
   for (int i = 0; i < kIsaCount; i++) {
-    const char* candidate = isaName(static_cast<Isa>(i));
-    if (i <= best && name == candidate) return static_cast<Isa>(i);
-    if (i <= best) known += std::string(i ? ", " : "") + candidate;
+    const Isa isa = static_cast<Isa>(i);
+    if (name == isaName(isa) && supports(isa)) return isa;
   }
+  std::string known = isaName(Isa::kPortable);
+  for (int i = 1; i <= static_cast<int>(detectIsa()); i++) known += std::string(", ") + isaName(static_cast<Isa>(i));
   throwCoded(env, "ERR_OPTION", "instruction set \"" + name + "\" is not available; this CPU has " + known);
 }
 

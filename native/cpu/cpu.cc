@@ -9,6 +9,7 @@
 
 #if defined(__linux__)
 #include <sched.h>
+#include <sys/syscall.h>
 #endif
 #if defined(__x86_64__) || defined(__i386__)
 #include <cpuid.h>
@@ -18,22 +19,75 @@
 namespace filigree {
 
 const char* isaName(Isa isa) {
-  static const char* const names[kIsaCount] = {"portable", "avx2", "avx512", "avx512vnni"};
+  static const char* const names[kIsaCount] = {"portable", "avx2", "avx512", "avx512vnni", "amx"};
   return names[static_cast<int>(isa)];
 }
 
-Isa detectIsa() {
+namespace {
+
+#ifdef FILIGREE_X86
+bool hasAvx2() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+}
+
+bool hasAvx512() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
+#endif
+
+#if defined(__x86_64__) && defined(__linux__)
+/// Tiles with products of bytes and of bfloat16, and vectors of bfloat16, which every such CPU has.
+bool cpuHasTiles() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  constexpr unsigned kOsSavesRegisters = 1u << 27;
+  if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & kOsSavesRegisters)) return false;
+  constexpr unsigned kTileBf16 = 1u << 22, kTiles = 1u << 24, kTileInt8 = 1u << 25;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+  if ((d & (kTileBf16 | kTiles | kTileInt8)) != (kTileBf16 | kTiles | kTileInt8)) return false;
+  constexpr unsigned kVectorBf16 = 1u << 5;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & kVectorBf16);
+}
+
+/// True where the system keeps tile registers and lets this process use them. Refusals are no errors: a kernel before
+/// Linux 5.16, a sandbox, or a thread whose alternative signal stack is too small for them.
+bool systemGrantsTiles() {
+  unsigned low = 0, high = 0;
+  asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  constexpr unsigned kTileConfig = 1u << 17, kTileData = 1u << 18;
+  if ((low & (kTileConfig | kTileData)) != (kTileConfig | kTileData)) return false;
+  constexpr long kRequestPermission = 0x1023, kTileDataFeature = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileDataFeature) == 0;
+}
+#endif
+
+bool hasAmx() {
+#if defined(__x86_64__) && defined(__linux__)
+  static const bool usable = cpuHasTiles() && systemGrantsTiles();
+  return usable;
+#else
+  return false;
+#endif
+}
+
+}  // namespace
+
+bool supports(Isa isa) {
 #ifdef FILIGREE_X86
   __builtin_cpu_init();
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
-  if (!avx2) return Isa::kPortable;
-  const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-  if (!avx512) return Isa::kAvx2;
-  return __builtin_cpu_supports("avx512vnni") ? Isa::kAvx512Vnni : Isa::kAvx512;
+  if (isa >= Isa::kAvx2 && !hasAvx2()) return false;
+  if (isa >= Isa::kAvx512 && !hasAvx512()) return false;
+  if (isa >= Isa::kAvx512Vnni && !__builtin_cpu_supports("avx512vnni")) return false;
+  return isa < Isa::kAmx || hasAmx();
 #else
-  return Isa::kPortable;
+  return isa == Isa::kPortable;
 #endif
+}
+
+Isa detectIsa() {
+  int level = kIsaCount - 1;
+  while (level > 0 && !supports(static_cast<Isa>(level))) level--;
+  return static_cast<Isa>(level);
 }
 
 namespace {

@@ -7,11 +7,15 @@
 namespace filigree {
 
 /// Instruction-set levels in ascending order; a CPU that has one has all before it.
-enum class Isa : int { kPortable = 0, kAvx2 = 1, kAvx512 = 2, kAvx512Vnni = 3 };
-inline constexpr int kIsaCount = 4;
+enum class Isa : int { kPortable = 0, kAvx2 = 1, kAvx512 = 2, kAvx512Vnni = 3, kAmx = 4 };
+inline constexpr int kIsaCount = 5;
 
-/// Lower-case name as used by FILIGREE_ISA ("portable", "avx2", "avx512", "avx512vnni").
+/// Lower-case name as used by FILIGREE_ISA ("portable", "avx2", "avx512", "avx512vnni", "amx").
 const char* isaName(Isa isa);
+
+/// True where the CPU and the operating system support a level. Asking for AMX asks the system for the use of its tile
+/// registers, once: that is granted to all threads of the process, present and to come.
+bool supports(Isa isa);
 
 /// The best level this CPU and operating system support.
 Isa detectIsa();

@@ -15,19 +15,21 @@ DECLARE_LIST(portable)
 DECLARE_LIST(avx2)
 DECLARE_LIST(avx512)
 DECLARE_LIST(avx512vnni)
+DECLARE_LIST(amx)
 #endif
 #undef DECLARE_LIST
 
 namespace {
 
 #if defined(__x86_64__)
-/// AVX-512's kernels with VNNI's in the place of those of the same name, and what only VNNI has behind them.
-struct VnniKernels {
+/// The kernels of a level with those of the next in the place of those of the same name, and what only the next has
+/// behind them.
+struct RaisedKernels {
   std::vector<const KernelDef*> kernels;
   KernelList list;
 
-  VnniKernels() : kernels(avx512::kernelList.kernels, avx512::kernelList.kernels + avx512::kernelList.count), list{} {
-    for (int i = 0; i < avx512vnni::kernelList.count; i++) add(avx512vnni::kernelList.kernels[i]);
+  RaisedKernels(const KernelList& base, const KernelList& next) : kernels(base.kernels, base.kernels + base.count) {
+    for (int i = 0; i < next.count; i++) add(next.kernels[i]);
     list = {kernels.data(), static_cast<int>(kernels.size())};
   }
   void add(const KernelDef* kernel) {
@@ -41,9 +43,14 @@ struct VnniKernels {
   }
 };
 
+// Never destroyed: pool threads may outlive static objects while the process exits.
 const KernelList& vnniKernels() {
-  // Never destroyed: pool threads may outlive static objects while the process exits.
-  static const VnniKernels& all = *new VnniKernels;
+  static const RaisedKernels& all = *new RaisedKernels(avx512::kernelList, avx512vnni::kernelList);
+  return all.list;
+}
+
+const KernelList& amxKernels() {
+  static const RaisedKernels& all = *new RaisedKernels(vnniKernels(), amx::kernelList);
   return all.list;
 }
 #endif
@@ -55,6 +62,7 @@ const KernelList& kernelsOf(Isa isa) {
   if (isa == Isa::kAvx2) return avx2::kernelList;
   if (isa == Isa::kAvx512) return avx512::kernelList;
   if (isa == Isa::kAvx512Vnni) return vnniKernels();
+  if (isa == Isa::kAmx) return amxKernels();
 #endif
   return portable::kernelList;
 }

@@ -11,7 +11,7 @@ namespace filigree {
 namespace FILIGREE_ISA {
 namespace {
 
-#if defined(FILIGREE_ISA_avx512vnni)
+#if defined(FILIGREE_ISA_avx512vnni) || defined(FILIGREE_ISA_amx)
 constexpr bool kByteDots = true;
 #else
 constexpr bool kByteDots = false;
@@ -42,7 +42,7 @@ FILIGREE_INLINE I32 oddSigned(I32 x) { return reinterpret_cast<I32>(reinterpret_
 
 /// sum + the dot product of four unsigned bytes of x with four signed bytes of w in each lane.
 FILIGREE_INLINE I32 dotBytes(I32 sum, I32 x, I32 w) {
-#if defined(FILIGREE_ISA_avx512vnni)
+#if defined(FILIGREE_ISA_avx512vnni) || defined(FILIGREE_ISA_amx)
   return reinterpret_cast<I32>(
       _mm512_dpbusd_epi32(reinterpret_cast<__m512i>(sum), reinterpret_cast<__m512i>(x), reinterpret_cast<__m512i>(w)));
 #else

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <cstring>
 
-#if defined(FILIGREE_ISA_avx2) || defined(FILIGREE_ISA_avx512) || defined(FILIGREE_ISA_avx512vnni)
+#if !defined(FILIGREE_ISA_portable)
 #include <immintrin.h>
 #endif
 
@@ -16,7 +16,7 @@ namespace filigree {
 namespace FILIGREE_ISA {
 namespace {
 
-#if defined(FILIGREE_ISA_avx512) || defined(FILIGREE_ISA_avx512vnni)
+#if defined(FILIGREE_ISA_avx512) || defined(FILIGREE_ISA_avx512vnni) || defined(FILIGREE_ISA_amx)
 #define FILIGREE_AVX512 1
 constexpr int kLanes = 16;
 constexpr int kRegisters = 32;

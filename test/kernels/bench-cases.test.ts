@@ -31,7 +31,7 @@ const small = [...layersOf(1), ...layersOf(16)].filter(({ name }) =>
 describe('convolutions', () => {
   it('have layers to test', () => {
     expect(small).toHaveLength(4);
-    expect(convolutionCases(0.1, noTuning)).toHaveLength(150);
+    expect(convolutionCases(0.1, noTuning)).toHaveLength(175);
   });
 
   const forms = (['sparse', 'packed'] as const).filter((form) => known.has(`conv.segments.${form}.f32`));
@@ -49,7 +49,7 @@ describe('convolutions', () => {
   it('of bytes give the same in every form', () => {
     const layer = small.find(({ residual }) => !residual)!;
     const dense = outputOf(byteCall(isa, 'dense', layer, 0.1));
-    for (const form of ['sparse', 'packed'] as const) {
+    for (const form of ['sparse', 'packed', 'tiles'] as const) {
       if (known.has(`conv.segments.${form}.u8`)) expect(outputOf(byteCall(isa, form, layer, 0.1))).toEqual(dense);
     }
   });
@@ -83,7 +83,7 @@ describe('counts', () => {
   });
 
   it('of vectors follow the instruction set', () => {
-    expect(['portable', 'avx2', 'avx512', 'avx512vnni'].map(vectorLanes)).toEqual([4, 8, 16, 16]);
+    expect(['portable', 'avx2', 'avx512', 'avx512vnni', 'amx'].map(vectorLanes)).toEqual([4, 8, 16, 16, 16]);
     expect(lineVectors('avx2')).toBe(2);
   });
 

@@ -1,5 +1,6 @@
 /** Runs convolutions over 8-bit segment maps against exact integer sums. */
 
+import type { StepParams } from '../../lib/ops/lower.ts';
 import { pack, random, run } from './harness.ts';
 import { difference } from './segment-maps.ts';
 import { convolve, fromByteSegments, fromSegments, type Planes, toByteSegments, toSegments } from './segments.ts';
@@ -21,6 +22,8 @@ export interface ByteOptions {
   readonly activation: number;
   /** How sums are rounded before the residual. */
   readonly middle?: 1 | 2 | 3;
+  /** For the kernel with tile registers, which takes taps as they lie: one by one in a slice of a map, or rows of them. */
+  readonly taps?: 'single' | 'rows';
 }
 
 const alpha = -0.25;
@@ -119,7 +122,9 @@ export function checkBytes(
   const sums = once(key, () => convolve(shifted, values, bias, m, out, { ...k, groups }));
   // An uneven number of channels ends its map.
   const total = m + (m % 4 === 0 ? 9 : 4);
-  const [input, output] = windowLayouts(k, c + 5, total);
+  const channel = o.taps === 'rows' ? 0 : 4;
+  const [input, output] = windowLayouts(k, channel === 0 ? c : c + 5, total);
+  const runs: StepParams = o.taps ? { run_taps: o.taps === 'rows' ? k.kernel[2] : 1 } : {};
 
   const signedBytes = o.output === 2;
   const residualScale = f(0.01);
@@ -145,12 +150,13 @@ export function checkBytes(
     return (whole + o.outputZero) & 255;
   });
 
-  const lines = toByteSegments(x, input, o.inputZero, 4);
+  const lines = toByteSegments(x, input, o.inputZero, channel);
   const packed = pack(isa, `pack.${kernel}`, [stored, zeros, bias, scale], {
     groups,
     channels_in: c,
     channels_out: m,
     taps,
+    ...runs,
     transposed: 0,
     weights_unsigned: o.weightsUnsigned,
     input_signed: o.inputSigned,
@@ -167,10 +173,11 @@ export function checkBytes(
     groups,
     channels_in: c,
     channels_out: m,
-    in_channel: 4,
+    in_channel: channel,
     out_channel: 4,
     res_channel: 4,
     ...windowParams(k),
+    ...runs,
     activation: o.activation,
     alpha,
     beta,

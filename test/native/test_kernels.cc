@@ -98,5 +98,6 @@ TEST_LIST(portable)
 TEST_LIST(avx2)
 TEST_LIST(avx512)
 TEST_LIST(avx512vnni)
+TEST_LIST(amx)
 
 }  // namespace filigree
