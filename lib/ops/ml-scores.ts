@@ -4,7 +4,7 @@ import { tensorType, type ValueType } from '../ir/graph.ts';
 import { type HostTensor, tensor } from '../ir/tensor.ts';
 import type { InferContext, NodeReader } from './op.ts';
 
-const postTransforms = ['NONE', 'SOFTMAX', 'LOGISTIC', 'SOFTMAX_ZERO', 'PROBIT'] as const;
+export const postTransforms = ['NONE', 'SOFTMAX', 'LOGISTIC', 'SOFTMAX_ZERO', 'PROBIT'] as const;
 
 /** What happens to scores at the end. */
 export type PostTransform = (typeof postTransforms)[number];

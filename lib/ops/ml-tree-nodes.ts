@@ -17,7 +17,7 @@ const modes: readonly Mode[] = [
   'BRANCH_MEMBER',
 ];
 
-interface Branch {
+export interface Branch {
   readonly mode: Mode;
   readonly feature: number;
   readonly split: number;

@@ -8,43 +8,49 @@ import {
   batchOf,
   inferClassifier,
   labelTensor,
-  logistic,
   matrixDims,
-  type PostTransform,
   postTransform,
   readLabels,
   transformScores,
 } from './ml-scores.ts';
+import type { Aggregate } from './ml-scores-lower.ts';
 import { type Ensemble, type Leaf, leavesOf, readLegacyTrees, readTrees } from './ml-tree-nodes.ts';
+import { binaryEnding, numbersAttribute, type Voting, votingOf } from './ml-tree-votes.ts';
+import { lowerClassifier, lowerRegressor, type TreeRegressor } from './ml-trees-lower.ts';
 import { defineOp, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 
-type Aggregate = 'AVERAGE' | 'SUM' | 'MIN' | 'MAX';
 const aggregates: readonly Aggregate[] = ['AVERAGE', 'SUM', 'MIN', 'MAX'];
 
-/** Sums (or extremes) of the leaves that an example reaches, per target; NaN where none speaks of the target. */
+/** Sums (or extremes) of the leaves that an example reaches, per target; 0 where none speaks of the target. */
 function gather(trees: Ensemble, leaves: readonly Leaf[], targets: number, how: Aggregate): Float64Array {
-  const out = new Float64Array(targets).fill(Number.NaN);
+  const out = new Float64Array(targets);
+  const spoken = new Uint8Array(targets);
   for (const leaf of leaves) {
     for (const { target, weight } of leaf) {
-      const held = out[target];
-      if (Number.isNaN(held)) out[target] = weight;
-      else if (how === 'MIN') out[target] = Math.min(held, weight);
-      else if (how === 'MAX') out[target] = Math.max(held, weight);
-      else out[target] = held + weight;
+      if (how === 'MIN' && spoken[target]) out[target] = Math.min(out[target], weight);
+      else if (how === 'MAX' && spoken[target]) out[target] = Math.max(out[target], weight);
+      else out[target] += weight;
+      spoken[target] = 1;
     }
   }
-  if (how === 'AVERAGE') return out.map((sum) => sum / Math.max(trees.roots.length, 1));
-  return out;
+  return how === 'AVERAGE' ? out.map((sum) => sum / Math.max(trees.roots.length, 1)) : out;
 }
 
-function regress(
-  ctx: ReferenceContext,
-  trees: Ensemble,
-  how: Aggregate | undefined,
-  transform: PostTransform,
-  base: readonly number[],
-  dtype: DType,
-): HostValue[] {
+function legacyRegressor(ctx: NodeReader): TreeRegressor {
+  return {
+    trees: readLegacyTrees(ctx, 'target', ctx.int('n_targets', 1)),
+    aggregate: aggregates.find((name) => name === ctx.string('aggregate_function', 'SUM')),
+    transform: postTransform(ctx),
+    base: numbersAttribute(ctx, 'base_values'),
+  };
+}
+
+function regressor(ctx: NodeReader): TreeRegressor {
+  const aggregate = aggregates[ctx.int('aggregate_function', 1)];
+  return { trees: readTrees(ctx), aggregate, transform: postTransform(ctx, true), base: [] };
+}
+
+function regress(ctx: ReferenceContext, { trees, aggregate: how, transform, base }: TreeRegressor, dtype: DType) {
   if (!how) throw ctx.error('the aggregate function is none of AVERAGE, SUM, MIN and MAX');
   const x = ctx.tensor(0);
   const [examples, features] = matrixDims(ctx, x.dims);
@@ -54,7 +60,7 @@ function regress(
   for (let n = 0; n < examples; n++) {
     const leaves = leavesOf(ctx, trees, values.subarray(n * features, (n + 1) * features));
     const row = gather(trees, leaves, targets, how).map(
-      (sum, t) => (Number.isNaN(sum) ? 0 : sum) + (base.length === 1 ? base[0] : (base[t] ?? 0)),
+      (sum, t) => sum + (base.length === 1 ? base[0] : (base[t] ?? 0)),
     );
     transformScores(row, transform);
     out.set(row, n * targets);
@@ -62,39 +68,22 @@ function regress(
   return [fromNumbers(dtype, [examples, targets], out)];
 }
 
-/** How a classifier's weights decide. */
-interface Voting {
-  readonly names: readonly (string | bigint)[];
-  readonly base: readonly number[];
-  /** The one class of two that all weights speak of; undefined where they speak of several. */
-  readonly only: number | undefined;
-  readonly positive: boolean;
-  readonly transform: PostTransform;
-}
-
 interface Decision {
   readonly label: string | bigint;
   readonly scores: Float64Array;
 }
 
-/** Label and scores where all weights speak of one class of two: `sum` is what they add up to. */
-function decideBinary(sum: number, only: number, v: Voting): Decision {
-  const total = sum + (v.base[v.base.length === 2 ? only : 0] ?? 0);
-  const label = v.names[total > (v.positive ? 0.5 : 0) ? 1 : 0];
-  if (only === 1 || v.base.length === 2) {
-    const scores = only === 1 ? Float64Array.of(v.base.length === 2 ? v.base[0] : 0, total) : Float64Array.of(total, 0);
-    transformScores(scores, v.transform);
-    return { label, scores };
-  }
-  if (v.transform === 'LOGISTIC') return { label, scores: Float64Array.of(logistic(-total), logistic(total)) };
-  const scores = v.positive ? Float64Array.of(1 - total, total) : Float64Array.of(-total, total);
-  if (v.transform === 'PROBIT') transformScores(scores, v.transform);
-  return { label, scores };
-}
-
 function decide(sums: Float64Array, v: Voting): Decision {
-  if (v.only !== undefined) return decideBinary(Number.isNaN(sums[v.only]) ? 0 : sums[v.only], v.only, v);
-  const scores = sums.map((sum, c) => (Number.isNaN(sum) ? 0 : sum) + (v.base[c] ?? 0));
+  if (v.only !== undefined) {
+    const { base, pair, transform } = binaryEnding(v, v.only);
+    const total = sums[v.only] + base;
+    const scores = Float64Array.from([pair.first, pair.second], ([from, factor]) =>
+      factor === 0 ? from : from + factor * total,
+    );
+    transformScores(scores, transform);
+    return { label: v.names[total > pair.threshold ? 1 : 0], scores };
+  }
+  const scores = sums.map((sum, c) => sum + (v.base[c] ?? 0));
   const label = v.names[argMax(scores)];
   transformScores(scores, v.transform);
   return { label, scores };
@@ -105,15 +94,7 @@ function classify(ctx: ReferenceContext): HostValue[] {
   const trees = readLegacyTrees(ctx, 'class', labels.names.length);
   const x = ctx.tensor(0);
   const [examples, features] = matrixDims(ctx, x.dims);
-  const weights = trees.leaves.flat();
-  const voted = new Set(weights.map(({ target }) => target));
-  const v: Voting = {
-    names: labels.names.length === 1 ? single(labels.names[0]) : labels.names,
-    base: numbersAttribute(ctx, 'base_values'),
-    only: labels.names.length <= 2 && voted.size === 1 ? weights[0].target : undefined,
-    positive: weights.every(({ weight }) => weight >= 0),
-    transform: postTransform(ctx),
-  };
+  const v = votingOf(ctx, labels, trees);
   const values = toNumbers(x);
   const results = Array.from({ length: examples }, (_, n) => {
     const leaves = leavesOf(ctx, trees, values.subarray(n * features, (n + 1) * features));
@@ -128,16 +109,8 @@ function classify(ctx: ReferenceContext): HostValue[] {
   return [labelTensor(labels, chosen), fromNumbers('float32', [examples, columns], out)];
 }
 
-/** The two answers of a classifier with one label. */
-function single(name: string | bigint): readonly (string | bigint)[] {
-  return typeof name === 'string' ? ['', name] : [0n, name];
-}
-
-/** A list of numbers given as floats or, for doubles, as a tensor. */
-function numbersAttribute(ctx: NodeReader, name: string): readonly number[] {
-  const wide = ctx.tensorAttribute(`${name}_as_tensor`);
-  return wide ? Array.from(toNumbers(wide)) : ctx.floats(name, []);
-}
+/** Every row is a matter of its own. */
+const keepsRows: OpDefinition['keepsRows'] = (_, { ranks }) => ranks[0] === 2;
 
 const legacyAttributes = (kind: 'class' | 'target'): NonNullable<OpDefinition['attributes']> => ({
   base_values: 'floats',
@@ -174,6 +147,8 @@ export const mlTreesOps: readonly OpDefinition[] = [
       return inferClassifier(ctx, labels, Math.max(labels.names.length, 2));
     },
     reference: classify,
+    lower: lowerClassifier,
+    keepsRows,
   }),
   defineOp({
     name: 'TreeEnsembleRegressor',
@@ -183,11 +158,9 @@ export const mlTreesOps: readonly OpDefinition[] = [
     outputs: [1, 1],
     attributes: { ...legacyAttributes('target'), aggregate_function: 'string', n_targets: 'int' },
     infer: (ctx) => [tensorType('float32', [batchOf(ctx), ctx.int('n_targets', 1)])],
-    reference: (ctx) => {
-      const trees = readLegacyTrees(ctx, 'target', ctx.int('n_targets', 1));
-      const how = aggregates.find((name) => name === ctx.string('aggregate_function', 'SUM'));
-      return regress(ctx, trees, how, postTransform(ctx), numbersAttribute(ctx, 'base_values'), 'float32');
-    },
+    reference: (ctx) => regress(ctx, legacyRegressor(ctx), 'float32'),
+    lower: (ctx) => lowerRegressor(ctx, () => legacyRegressor(ctx)),
+    keepsRows,
   }),
   defineOp({
     name: 'TreeEnsemble',
@@ -214,10 +187,8 @@ export const mlTreesOps: readonly OpDefinition[] = [
       tree_roots: 'ints',
     },
     infer: (ctx) => [tensorType(ctx.dtype(0), [batchOf(ctx), ctx.int('n_targets', 1)])],
-    reference: (ctx) => {
-      const trees = readTrees(ctx);
-      const how = aggregates[ctx.int('aggregate_function', 1)];
-      return regress(ctx, trees, how, postTransform(ctx, true), [], ctx.tensor(0).dtype);
-    },
+    reference: (ctx) => regress(ctx, regressor(ctx), ctx.tensor(0).dtype),
+    lower: (ctx) => lowerRegressor(ctx, () => regressor(ctx)),
+    keepsRows,
   }),
 ];

@@ -16,6 +16,7 @@ import { fuseLinear } from './fuse-linear.ts';
 import { fuseQuantized } from './fuse-quantized.ts';
 import { fuseScale } from './fuse-scale.ts';
 import { moveQuantize } from './move-quantize.ts';
+import { numberStringLabels } from './number-labels.ts';
 import type { Pass } from './pass.ts';
 import { sinkTranspose } from './sink-transpose.ts';
 import { trimConv } from './trim-conv.ts';
@@ -31,6 +32,7 @@ function ifLowered(pass: Pass, domain: string, op: string): Pass {
 
 const pipeline: readonly Pass[] = [
   foldUnquantized,
+  numberStringLabels,
   cleanup,
   deadCode,
   widenHalf,

@@ -76,7 +76,7 @@ export function port(name: string, dtype?: DType, shape?: readonly (number | str
     .done();
 }
 
-/** AttributeProto: an int, a float, a string, ints, a tensor or a graph. */
+/** AttributeProto: an int, a float, a string, lists of these, a tensor or a graph. */
 export const attribute = {
   int: (name: string, value: number): Bytes => new MessageWriter().text(1, name).int(3, value).int(20, 2).done(),
   float: (name: string, value: number): Bytes => new MessageWriter().text(1, name).float(2, value).int(20, 1).done(),
@@ -88,6 +88,13 @@ export const attribute = {
     for (const value of values) writer.int(8, value);
     return writer.done();
   },
+  floats: (name: string, values: readonly number[]): Bytes => {
+    const writer = new MessageWriter().text(1, name).int(20, 6);
+    for (const value of values) writer.float(7, value);
+    return writer.done();
+  },
+  strings: (name: string, values: readonly string[]): Bytes =>
+    new MessageWriter().text(1, name).int(20, 8).all(9, values).done(),
   /** Refers to an attribute of the enclosing function. */
   reference: (name: string, to: string, type: number): Bytes =>
     new MessageWriter().text(1, name).text(21, to).int(20, type).done(),
