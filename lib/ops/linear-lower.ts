@@ -92,6 +92,22 @@ function productParams(sizes: LinearSizes, packed: boolean, activation: Activati
   };
 }
 
+function packedWeights(ctx: LowerContext, weights: Operand, transposed: boolean, sizes: LinearSizes): Operand {
+  const { depth, columns } = sizes;
+  const packing = { depth, columns, transposed, type: dtypeInfo(weights.dtype).onnx };
+  return ctx.packed('pack.matmul.f32', [weights], packing);
+}
+
+/** Emits y = x w^T + bias of float32 operands that need not be the node's; weights [columns, depth] are constant. */
+export function constantProduct(
+  ctx: LowerContext,
+  sizes: LinearSizes,
+  [x, weights, bias, y]: readonly [Operand, Operand, Operand | null, Operand],
+): void {
+  const params = { ...productParams(sizes, true, NO_ACTIVATION), a_offsets: [0], b_offsets: [0] };
+  ctx.step('matmul.f32', [x, packedWeights(ctx, weights, true, sizes), bias, null, y], params);
+}
+
 /** Emits y = x w + bias + residual of row-major float32 y; x, constant weights and bias are the inputs 0, 1 and 2. */
 export function layerStep(
   ctx: LowerContext,
@@ -99,9 +115,7 @@ export function layerStep(
   sizes: LinearSizes,
   [residual, y]: readonly [Operand | null, Operand],
 ): void {
-  const { depth, columns } = sizes;
-  const packing = { depth, columns, transposed: linear.transposed, type: dtypeInfo(ctx.dtype(1)).onnx };
-  const b = ctx.packed('pack.matmul.f32', [ctx.input(1)], packing);
+  const b = packedWeights(ctx, ctx.input(1), linear.transposed, sizes);
   const params = { ...productParams(sizes, true, linear.activation), a_offsets: [0], b_offsets: [0] };
   ctx.step('matmul.f32', [floatInput(ctx, 0), b, optionalFloatInput(ctx, 2), residual, y], params);
 }

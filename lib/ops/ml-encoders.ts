@@ -6,6 +6,16 @@ import { tensorType } from '../ir/graph.ts';
 import { type Dim, shapeText, sizeOf } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, type HostValue, pick, toNumbers } from '../ir/tensor.ts';
 import { addDims } from './dims.ts';
+import type { LowerContext } from './lower.ts';
+import { gatherStep, immovable, indexBytes } from './lower-movement.ts';
+import {
+  lowerBinarizer,
+  lowerFeatures,
+  lowerImputer,
+  lowerNormalizer,
+  lowerOneHot,
+  lowerScaler,
+} from './ml-encoders-lower.ts';
 import { labelEncoderOps } from './ml-labels.ts';
 import { mlMapsOps } from './ml-maps.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
@@ -17,6 +27,7 @@ function elementwise(
   name: string,
   attributes: OpDefinition['attributes'],
   reference: (ctx: ReferenceContext, x: HostTensor) => HostTensor,
+  lower: OpDefinition['lower'],
   output?: DType,
 ): OpDefinition {
   return defineOp({
@@ -28,15 +39,28 @@ function elementwise(
     attributes,
     infer: (ctx) => [tensorType(output ?? ctx.dtype(0), ctx.shape(0))],
     reference: (ctx) => [reference(ctx, ctx.tensor(0))],
+    lower,
+    keepsRows: (_, { ranks }) => ranks[0] > 1,
   });
 }
 
 /** Feature `i` of a list that has one number for all features or one each. */
-function perFeature(ctx: NodeReader, list: readonly number[], x: HostTensor, what: string): (i: number) => number {
+function perFeature(
+  ctx: NodeReader,
+  list: readonly number[],
+  x: Pick<HostTensor, 'dims'>,
+  what: string,
+): (i: number) => number {
   const features = x.dims.at(-1) ?? 1;
   if (list.length === 1) return () => list[0];
   if (list.length !== features) throw ctx.error(`${what} has ${list.length} entries, expected 1 or ${features}`);
   return (i) => list[i % features];
+}
+
+/** A list of {@link perFeature} as it is, once it is known to fit. */
+function featureList(ctx: LowerContext, list: readonly number[], what: string): readonly number[] {
+  perFeature(ctx, list, { dims: ctx.dims(0) }, what);
+  return list;
 }
 
 function scale(ctx: ReferenceContext, x: HostTensor): HostTensor {
@@ -49,11 +73,21 @@ function scale(ctx: ReferenceContext, x: HostTensor): HostTensor {
   );
 }
 
-function impute(ctx: ReferenceContext, x: HostTensor): HostTensor {
-  const float = x.dtype === 'float32' || x.dtype === 'float64';
+/** What an Imputer replaces in input of a type, and by what. */
+function imputation(ctx: NodeReader, dtype: DType): { replaced: number; list: readonly number[] } {
+  const float = dtype === 'float32' || dtype === 'float64';
   const list = float ? ctx.floats('imputed_value_floats', []) : ctx.ints('imputed_value_int64s', []);
-  if (list.length === 0) throw ctx.error(`no imputed values for input of type ${x.dtype}`);
-  const replaced = float ? ctx.float('replaced_value_float', 0) : ctx.int('replaced_value_int64', 0);
+  if (list.length === 0) throw ctx.error(`no imputed values for input of type ${dtype}`);
+  return { list, replaced: float ? ctx.float('replaced_value_float', 0) : ctx.int('replaced_value_int64', 0) };
+}
+
+function lowerImputation(ctx: LowerContext): string | undefined {
+  const { list, replaced } = imputation(ctx, ctx.dtype(0));
+  return lowerImputer(ctx, replaced, featureList(ctx, list, 'the imputed values'));
+}
+
+function impute(ctx: ReferenceContext, x: HostTensor): HostTensor {
+  const { list, replaced } = imputation(ctx, x.dtype);
   const imputed = perFeature(ctx, list, x, 'the imputed values');
   const gone = (value: number): boolean => value === replaced || (Number.isNaN(replaced) && Number.isNaN(value));
   if (!isBig(x.dtype)) {
@@ -67,11 +101,16 @@ function impute(ctx: ReferenceContext, x: HostTensor): HostTensor {
   return { ...x, data };
 }
 
-function normalize(ctx: ReferenceContext, x: HostTensor): HostTensor {
+function normOf(ctx: NodeReader): 'MAX' | 'L1' | 'L2' {
   const norm = ctx.string('norm', 'MAX');
+  if (norm === 'MAX' || norm === 'L1' || norm === 'L2') return norm;
+  throw ctx.error(`norm is "${norm}", expected MAX, L1 or L2`);
+}
+
+function normalize(ctx: ReferenceContext, x: HostTensor): HostTensor {
+  const norm = normOf(ctx);
   const features = x.dims.at(-1) ?? 1;
   const out = Float64Array.from(toNumbers(x));
-  if (!['MAX', 'L1', 'L2'].includes(norm)) throw ctx.error(`norm is "${norm}", expected MAX, L1 or L2`);
   for (let at = 0; at < out.length; at += features) {
     const row = out.subarray(at, at + features);
     let divisor = norm === 'MAX' ? Number.NEGATIVE_INFINITY : 0;
@@ -94,11 +133,23 @@ function binarize(ctx: ReferenceContext, x: HostTensor): HostTensor {
   );
 }
 
-function categories(ctx: NodeReader): { count: number; find: (value: string | number) => number | undefined } {
+interface Categories {
+  readonly count: number;
+  /** Empty where they are strings. */
+  readonly numbers: readonly number[];
+  find(value: string | number): number | undefined;
+}
+
+function categories(ctx: NodeReader): Categories {
   const strings = ctx.strings('cats_strings', []);
-  const list: readonly (string | number)[] = strings.length ? strings : ctx.ints('cats_int64s', []);
+  const numbers = strings.length ? [] : ctx.ints('cats_int64s', []);
+  const list: readonly (string | number)[] = strings.length ? strings : numbers;
   const index = new Map(list.map((value, i) => [value, i]));
-  return { count: list.length, find: (value) => index.get(typeof value === 'number' ? Math.trunc(value) : value) };
+  return {
+    count: list.length,
+    numbers,
+    find: (value) => index.get(typeof value === 'number' ? Math.trunc(value) : value),
+  };
 }
 
 function oneHot(ctx: ReferenceContext): HostValue[] {
@@ -159,19 +210,36 @@ function extractFeatures(ctx: ReferenceContext): HostValue[] {
   const indices = ctx.integers(1);
   const width = x.dims.at(-1);
   if (width === undefined || indices.length === 0) throw ctx.error(`cannot select from ${shapeText(x.dims)}`);
-  const wrong = indices.find((i) => !(i >= 0 && i < width));
+  const wrong = indices.find((i) => !(i >= -width && i < width));
   if (wrong !== undefined) throw ctx.error(`index ${wrong} is outside the last axis of ${shapeText(x.dims)}`);
   const dims = x.dims.length === 1 ? [1, indices.length] : [...x.dims.slice(0, -1), indices.length];
   const count = indices.length;
-  return [pick(x, dims, (i) => Math.floor(i / count) * width + indices[i % count])];
+  return [pick(x, dims, (i) => Math.floor(i / count) * width + ((indices[i % count] + width) % width))];
+}
+
+function lowerExtraction(ctx: LowerContext): string | undefined {
+  const dims = ctx.dims(0);
+  if (sizeOf(dims) === 0 || sizeOf(ctx.dims(1)) === 0) return 'nothing to select, or from';
+  const reason = immovable(ctx) ?? (indexBytes(ctx, 1) ? undefined : `indices of ${ctx.dtype(1)}`);
+  if (!reason) gatherStep(ctx, [ctx.input(0), ctx.input(1), ctx.output(0)], dims.length - 1);
+  return reason;
 }
 
 export const mlEncodersOps: readonly OpDefinition[] = [
   ...labelEncoderOps,
   ...mlMapsOps,
-  elementwise('Scaler', { offset: 'floats', scale: 'floats' }, scale, 'float32'),
-  elementwise('Normalizer', { norm: 'string' }, normalize, 'float32'),
-  elementwise('Binarizer', { threshold: 'float' }, binarize),
+  elementwise(
+    'Scaler',
+    { offset: 'floats', scale: 'floats' },
+    scale,
+    (ctx) => {
+      const offset = featureList(ctx, ctx.floats('offset', [0]), 'offset');
+      return lowerScaler(ctx, offset, featureList(ctx, ctx.floats('scale', [1]), 'scale'));
+    },
+    'float32',
+  ),
+  elementwise('Normalizer', { norm: 'string' }, normalize, (ctx) => lowerNormalizer(ctx, normOf(ctx)), 'float32'),
+  elementwise('Binarizer', { threshold: 'float' }, binarize, (ctx) => lowerBinarizer(ctx, ctx.float('threshold', 0))),
   elementwise(
     'Imputer',
     {
@@ -181,6 +249,7 @@ export const mlEncodersOps: readonly OpDefinition[] = [
       replaced_value_int64: 'int',
     },
     impute,
+    lowerImputation,
   ),
   defineOp({
     name: 'OneHotEncoder',
@@ -194,6 +263,8 @@ export const mlEncodersOps: readonly OpDefinition[] = [
       return [tensorType('float32', x && [...x, categories(ctx).count])];
     },
     reference: oneHot,
+    lower: (ctx) => lowerOneHot(ctx, categories(ctx).numbers),
+    keepsRows: (_, { ranks }) => ranks[0] > 0,
   }),
   defineOp({
     name: 'FeatureVectorizer',
@@ -204,6 +275,11 @@ export const mlEncodersOps: readonly OpDefinition[] = [
     attributes: { inputdimensions: 'ints' },
     infer: inferFeatures,
     reference: vectorizeFeatures,
+    lower: (ctx) =>
+      lowerFeatures(
+        ctx,
+        Array.from({ length: ctx.inputCount }, (_, i) => featureColumns(ctx, i, ctx.dims(i).at(-1) ?? 1) as number),
+      ),
   }),
   defineOp({
     name: 'ArrayFeatureExtractor',
@@ -219,5 +295,6 @@ export const mlEncodersOps: readonly OpDefinition[] = [
       return [tensorType(ctx.dtype(0), x && (x.length === 1 ? [1, count] : [...x.slice(0, -1), count]))];
     },
     reference: extractFeatures,
+    lower: lowerExtraction,
   }),
 ];

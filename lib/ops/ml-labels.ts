@@ -1,8 +1,10 @@
 /** LabelEncoder and CategoryMapper: tables from keys to values. */
 
-import { type DType, isBig } from '../ir/dtype.ts';
+import { type DType, isBig, isWhole } from '../ir/dtype.ts';
 import { tensorType } from '../ir/graph.ts';
-import { fromNumbers, type HostTensor, tensor, toNumbers } from '../ir/tensor.ts';
+import { fromBigInts, fromNumbers, type HostTensor, tensor, toNumbers } from '../ir/tensor.ts';
+import type { LowerContext } from './lower.ts';
+import { lowerTable } from './ml-encoders-lower.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 
 type Entry = string | number | bigint;
@@ -15,6 +17,8 @@ interface Column {
 
 interface Table {
   readonly output: DType;
+  readonly entries: ReadonlyMap<Entry, Entry>;
+  readonly fallback: Entry;
   find(key: Entry): Entry;
 }
 
@@ -57,7 +61,7 @@ function tableOf(ctx: NodeReader, keys: Column, values: Column): Table {
   keys.entries.forEach((key, i) => {
     if (!(first && index.has(key))) index.set(key, values.entries[i]);
   });
-  return { output: values.dtype, find: (key) => index.get(key) ?? fallback };
+  return { output: values.dtype, entries: index, fallback, find: (key) => index.get(key) ?? fallback };
 }
 
 /** The table of a LabelEncoder node for input of type `dtype`. */
@@ -82,6 +86,37 @@ function pairTable(ctx: NodeReader, dtype: DType, names: readonly string[], numb
   throw ctx.error(`the input is of type ${dtype}, expected string or int64`);
 }
 
+const numeric = (entries: readonly Entry[]): boolean => entries.every((entry) => typeof entry !== 'string');
+
+/** Lowers a table between numbers. */
+function lowerNumbers(ctx: LowerContext, { output, entries, fallback }: Table): string | undefined {
+  const pairs = [...entries];
+  if (output === 'string' || !numeric(pairs.map(([key]) => key))) return 'it handles strings';
+  return lowerTable(ctx, () => {
+    const keys = pairs.filter(([key]) => !Number.isNaN(key)).sort(([a], [b]) => (a < b ? -1 : 1));
+    const nan = pairs.find(([key]) => Number.isNaN(key));
+    const values = [...keys.map(([, value]) => value), fallback, ...(nan ? [nan[1]] : [])];
+    const wide = ctx.dtype(0) === 'int64';
+    return {
+      keys: wide
+        ? fromBigInts(
+            'int64',
+            [keys.length],
+            keys.map(([key]) => BigInt(key)),
+          )
+        : fromNumbers(
+            isWhole(ctx.dtype(0)) ? 'int64' : 'float64',
+            [keys.length],
+            keys.map(([key]) => Number(key)),
+          ),
+      values: isBig(output)
+        ? fromBigInts(output, [values.length], values.map(BigInt))
+        : fromNumbers(output, [values.length], values.map(Number)),
+      nan: nan ? keys.length + 1 : keys.length,
+    };
+  });
+}
+
 type TableOf = (ctx: NodeReader, dtype: DType) => Table;
 
 function map(ctx: ReferenceContext, tableFor: TableOf): HostTensor {
@@ -103,6 +138,8 @@ function mapper(name: string, since: number[], tableFor: TableOf, attributes: Op
     attributes,
     infer: (ctx: InferContext) => [tensorType(tableFor(ctx, ctx.dtype(0)).output, ctx.shape(0))],
     reference: (ctx) => [map(ctx, tableFor)],
+    lower: (ctx) => lowerNumbers(ctx, tableFor(ctx, ctx.dtype(0))),
+    keepsRows: (_, { ranks }) => ranks[0] > 0,
   });
 }
 

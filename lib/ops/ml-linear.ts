@@ -2,6 +2,7 @@
 
 import { tensorType } from '../ir/graph.ts';
 import { fromNumbers, type HostTensor, type HostValue, toNumbers } from '../ir/tensor.ts';
+import { lowerLinearClassifier, lowerLinearRegressor } from './ml-linear-lower.ts';
 import {
   argMax,
   batchOf,
@@ -11,6 +12,7 @@ import {
   matrixDims,
   postTransform,
   readLabels,
+  rowsOfMatrix,
   transformScores,
 } from './ml-scores.ts';
 import { svmOps } from './ml-svm.ts';
@@ -104,6 +106,8 @@ export const mlLinearOps: readonly OpDefinition[] = [
       return inferClassifier(ctx, labels, count === 1 && labels.names.length === 2 ? 2 : count);
     },
     reference: classify,
+    lower: (ctx) => lowerLinearClassifier(ctx, modelCount(ctx, ctx.dims(0).at(-1) ?? 0), postTransform(ctx)),
+    keepsRows: rowsOfMatrix,
   }),
   defineOp({
     name: 'LinearRegressor',
@@ -114,6 +118,8 @@ export const mlLinearOps: readonly OpDefinition[] = [
     attributes: { coefficients: 'floats', intercepts: 'floats', post_transform: 'string', targets: 'int' },
     infer: (ctx) => [tensorType('float32', [batchOf(ctx), ctx.int('targets', 1)])],
     reference: regress,
+    lower: (ctx) => lowerLinearRegressor(ctx, postTransform(ctx)),
+    keepsRows: rowsOfMatrix,
   }),
   ...svmOps,
 ];

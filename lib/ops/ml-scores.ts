@@ -2,7 +2,7 @@
 
 import { tensorType, type ValueType } from '../ir/graph.ts';
 import { type HostTensor, tensor } from '../ir/tensor.ts';
-import type { InferContext, NodeReader } from './op.ts';
+import type { InferContext, NodeReader, OpDefinition } from './op.ts';
 
 export const postTransforms = ['NONE', 'SOFTMAX', 'LOGISTIC', 'SOFTMAX_ZERO', 'PROBIT'] as const;
 
@@ -107,3 +107,6 @@ export function matrixDims(ctx: NodeReader, dims: readonly number[]): readonly [
   if (dims.length !== 2) throw ctx.error(`the input has rank ${dims.length}, expected [examples, features]`);
   return [dims[0], dims[1]];
 }
+
+/** Every row of a matrix is a matter of its own. */
+export const rowsOfMatrix: NonNullable<OpDefinition['keepsRows']> = (_, { ranks }) => ranks[0] === 2;

@@ -11,6 +11,7 @@ import {
   matrixDims,
   postTransform,
   readLabels,
+  rowsOfMatrix,
   transformScores,
 } from './ml-scores.ts';
 import type { Aggregate } from './ml-scores-lower.ts';
@@ -109,9 +110,6 @@ function classify(ctx: ReferenceContext): HostValue[] {
   return [labelTensor(labels, chosen), fromNumbers('float32', [examples, columns], out)];
 }
 
-/** Every row is a matter of its own. */
-const keepsRows: OpDefinition['keepsRows'] = (_, { ranks }) => ranks[0] === 2;
-
 const legacyAttributes = (kind: 'class' | 'target'): NonNullable<OpDefinition['attributes']> => ({
   base_values: 'floats',
   base_values_as_tensor: 'tensor',
@@ -148,7 +146,7 @@ export const mlTreesOps: readonly OpDefinition[] = [
     },
     reference: classify,
     lower: lowerClassifier,
-    keepsRows,
+    keepsRows: rowsOfMatrix,
   }),
   defineOp({
     name: 'TreeEnsembleRegressor',
@@ -160,7 +158,7 @@ export const mlTreesOps: readonly OpDefinition[] = [
     infer: (ctx) => [tensorType('float32', [batchOf(ctx), ctx.int('n_targets', 1)])],
     reference: (ctx) => regress(ctx, legacyRegressor(ctx), 'float32'),
     lower: (ctx) => lowerRegressor(ctx, () => legacyRegressor(ctx)),
-    keepsRows,
+    keepsRows: rowsOfMatrix,
   }),
   defineOp({
     name: 'TreeEnsemble',
@@ -189,6 +187,6 @@ export const mlTreesOps: readonly OpDefinition[] = [
     infer: (ctx) => [tensorType(ctx.dtype(0), [batchOf(ctx), ctx.int('n_targets', 1)])],
     reference: (ctx) => regress(ctx, regressor(ctx), ctx.tensor(0).dtype),
     lower: (ctx) => lowerRegressor(ctx, () => regressor(ctx)),
-    keepsRows,
+    keepsRows: rowsOfMatrix,
   }),
 ];
