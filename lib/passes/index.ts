@@ -21,7 +21,9 @@ import type { Pass } from './pass.ts';
 import { sinkTranspose } from './sink-transpose.ts';
 import { trimConv } from './trim-conv.ts';
 import { unpackEinsum } from './unpack-einsum.ts';
+import { unpackMicrosoft } from './unpack-microsoft.ts';
 import { unpackProduct } from './unpack-product.ts';
+import { unpackQLinear } from './unpack-qlinear.ts';
 import { unpackQuantized } from './unpack-quantized.ts';
 import { widenHalf } from './widen-half.ts';
 
@@ -31,6 +33,7 @@ function ifLowered(pass: Pass, domain: string, op: string): Pass {
 }
 
 const pipeline: readonly Pass[] = [
+  unpackMicrosoft,
   foldUnquantized,
   numberStringLabels,
   cleanup,
@@ -39,6 +42,7 @@ const pipeline: readonly Pass[] = [
   cleanup,
   unpackProduct,
   unpackQuantized,
+  unpackQLinear,
   fuseDynamic,
   unpackEinsum,
   moveQuantize,
