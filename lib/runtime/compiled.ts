@@ -10,10 +10,12 @@ import { imposeSparsity } from '../passes/impose-sparsity.ts';
 import { optimize, optimizing } from '../passes/index.ts';
 import { multipliesBytes, rowsAreIndependent } from '../plan/rows.ts';
 import type { Stage } from '../plan/stage.ts';
+import type { Typed } from '../plan/typed.ts';
 import { type DriveOptions, driveAsync, driveSync, inTurns } from './driver.ts';
 import { AT_CALL_BYTES, copyAtCall, feedIsGone, isShared } from './feed-copies.ts';
 import { thisMachine } from './machine.ts';
 import { openModelFile } from './model-file.ts';
+import { cheapestPanel, PANEL_SIZES } from './panel-size.ts';
 import {
   batchOf,
   cutBatch,
@@ -51,6 +53,14 @@ function storeOf(source: string | Uint8Array, options: CompileOptions): StageSto
   return StageStore.open(cache, source, { threads, sparse, optimization });
 }
 
+/** Kinds of items whose panels are remembered. */
+const MOST_PANEL_SIZES = 64;
+
+/** What items of a batch are, but for how many. */
+function itemKey(feeds: readonly (HostValue | undefined)[]): string {
+  return feeds.map((feed) => (feed?.kind === 'tensor' ? `${feed.dtype}[${feed.dims.slice(1).join()}]` : '')).join(';');
+}
+
 /** What a single run may ask for. */
 export type ContentRunOptions = Pick<DriveOptions, 'signal' | 'onProfile' | 'onReference'> & {
   /** Feeds that nobody else changes, by position: read where they lie. */
@@ -73,6 +83,8 @@ export class CompiledModel {
   /** Whether items of a batch can be computed apart; undefined until a batch comes. */
   #separable: boolean | undefined;
   #multipliesBytes: boolean | undefined;
+  /** Items of a panel, by what an item's feeds are. */
+  readonly #panelSizes = new Map<string, number>();
   readonly #weights: Weights;
   readonly #drive: DriveOptions;
   #disposed = false;
@@ -206,10 +218,11 @@ export class CompiledModel {
   ): Promise<HostValue[]> {
     const drive = { ...this.#drive, ...rest };
     let feeds = given;
-    if (!this.#isReady(feeds)) {
+    if (!this.#isReady(feeds) || this.#lacksPanelSize(feeds)) {
       // Feeds may change once this call has returned.
       feeds = given.map((feed) => (feed?.kind === 'tensor' ? copyAtCall(feed) : feed));
       await this.#complete(feeds);
+      await this.#weighPanels(feeds);
     }
     const panels = asked || held ? undefined : this.#panelsFor(feeds);
     if (panels) return this.#runPanels(feeds as readonly HostTensor[], panels, drive);
@@ -251,6 +264,7 @@ export class CompiledModel {
 
   async #prepare(feeds: readonly (HostValue | undefined)[]): Promise<Stage> {
     await this.#complete(feeds);
+    await this.#weighPanels(feeds);
     const panels = this.#panelsFor(feeds);
     if (!panels) return driveAsync(this.#program.prepare(this.#bind(feeds)), this.#weights, this.#drive);
     const [round] = panels.rounds;
@@ -269,7 +283,30 @@ export class CompiledModel {
   /** The panels of a batch, if its items can be computed apart. */
   #cutFor(feeds: readonly (HostValue | undefined)[]): Panels | undefined {
     const batch = batchOf(feeds);
-    return batch && batch > 1 ? cutBatch(batch, this.threads, itemBytes(feeds, batch)) : undefined;
+    if (!batch || batch === 1) return undefined;
+    return cutBatch(batch, this.threads, itemBytes(feeds, batch), this.#panelSizes.get(itemKey(feeds)) ?? 1);
+  }
+
+  /** True for a batch that might go in panels of several items, whose size has not been weighed. */
+  #lacksPanelSize(feeds: readonly (HostValue | undefined)[]): boolean {
+    const batch = batchOf(feeds) ?? 1;
+    if (batch < 2 * this.threads || this.#panelSizes.has(itemKey(feeds))) return false;
+    return this.#panelsFor(feeds) !== undefined && !this.#multipliesBytes;
+  }
+
+  async #weighPanels(feeds: readonly (HostValue | undefined)[]): Promise<void> {
+    if (!this.#lacksPanelSize(feeds)) return;
+    const stages: Stage[] = [];
+    for (const size of PANEL_SIZES) {
+      const typed = new Map<Value, Typed>();
+      this.model.graph.inputs.forEach((input, i) => {
+        const { dtype, dims } = feeds[i] as HostTensor;
+        typed.set(input, { kind: 'tensor', dtype, dims: [size, ...dims.slice(1)] });
+      });
+      stages.push(await driveAsync(this.#panelProgram.sketch(typed), this.#weights, this.#drive));
+    }
+    if (this.#panelSizes.size >= MOST_PANEL_SIZES) this.#panelSizes.clear();
+    this.#panelSizes.set(itemKey(feeds), cheapestPanel(stages, thisMachine()));
   }
 
   /** The panels of a batch whose items can be computed apart. */

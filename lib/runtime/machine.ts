@@ -7,12 +7,17 @@ import { native } from './native.ts';
 export interface Machine {
   readonly isa: string;
   readonly cores: number;
+  /** Bytes of a core's second-level cache. */
+  readonly l2: number;
   /** True where generated code may run. */
   readonly jit: boolean;
   /** Bytes of memory this process may hope for: the machine's, or its control group's. */
   readonly memory: number;
   readonly kernels: ReadonlyMap<string, { id: number; signature: KernelSignature }>;
 }
+
+/** Where the system does not tell. */
+const USUAL_L2 = 2 ** 20;
 
 function usableMemory(): number {
   const limit = process.constrainedMemory();
@@ -26,9 +31,9 @@ export function thisMachine(): Machine {
   if (!machine) {
     const addon = native();
     const isa = addon.isa();
-    const { cores, jit } = addon.hardware();
+    const { cores, jit, l2 } = addon.hardware();
     const kernels = new Map(addon.kernels(isa).map((signature, id) => [signature.name, { id, signature }]));
-    machine = { isa, cores, jit, memory: usableMemory(), kernels };
+    machine = { isa, cores, l2: l2 || USUAL_L2, jit, memory: usableMemory(), kernels };
   }
   return machine;
 }

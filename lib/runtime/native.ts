@@ -105,6 +105,8 @@ export interface NativeAddon {
   /** Decodes and validates a plan; native/engine/plan.h describes `numbers`. */
   plan(isa: string, numbers: Float64Array, constants: readonly NativeBlob[], options?: NativePlanOptions): NativePlan;
   planInfo(plan: NativePlan): NativePlanInfo;
+  /** What a plan would take whose constants do not exist yet, `constants` of them; constantBytes means nothing then. */
+  estimatePlan(isa: string, numbers: Float64Array, constants: number): NativePlanInfo;
   /**
    * Runs a plan on the thread pool. Inputs up to 16 MiB are copied at the call, and outputs up to 16 MiB on return;
    * larger ones and SharedArrayBuffers are used in place and must be left alone until the promise settles. An output

@@ -7,8 +7,6 @@ import { type DType, dtypeInfo, isPacked, type NumericStorage } from '../ir/dtyp
 import { sizeOf } from '../ir/shape.ts';
 import { allocate, type HostTensor, type HostValue } from '../ir/tensor.ts';
 
-/** Least items of a panel: enough to read weights seldom, few enough to keep the maps in cache. */
-const PANEL = 4;
 /** Least bytes of a panel's feeds: a run of less takes longer to start than to compute. */
 const PANEL_BYTES = 4096;
 /** Most panels a thread: more would not balance better. */
@@ -54,12 +52,13 @@ export function itemBytes(feeds: readonly (HostValue | undefined)[], batch: numb
 }
 
 /**
- * Panels for a batch of items of `bytes` bytes on `threads` threads; undefined where a run of all threads together
- * serves it as well.
+ * Panels of `wished` items or more for a batch of items of `bytes` bytes on `threads` threads; undefined where a run of
+ * all threads together serves it as well.
  */
-export function cutBatch(batch: number, threads: number, bytes: number): Panels | undefined {
-  if (threads < 2 || batch < threads) return undefined;
-  const full = Math.ceil(Math.max(PANEL, PANEL_BYTES / Math.max(bytes, 1), batch / threads / PANELS_PER_THREAD));
+export function cutBatch(batch: number, threads: number, bytes: number, wished: number): Panels | undefined {
+  if (batch < threads) return undefined;
+  const full = Math.ceil(Math.max(wished, PANEL_BYTES / Math.max(bytes, 1), batch / threads / PANELS_PER_THREAD));
+  if (threads === 1 && full >= batch) return undefined;
   const rounds: Panel[][] = [];
   let from = 0;
   while (batch - from >= threads) {

@@ -136,6 +136,15 @@ function sameContents(asked: ReadonlyMap<Value, HostTensor>, values: ReadonlyMap
   return true;
 }
 
+/** Work in turns, with a breath between any two. */
+function* inBreaths<T>(work: Generator<void, T>): Execution<T> {
+  for (;;) {
+    const step = work.next();
+    if (step.done) return step.value;
+    yield { kind: 'breathe' };
+  }
+}
+
 function describe(values: ReadonlyMap<Value, HostValue>): { key: string; typed: Map<Value, Typed> } {
   const typed = new Map<Value, Typed>();
   const words: string[] = [];
@@ -232,18 +241,17 @@ export class Program {
     return (yield* this.#plan(this.#first, bindings)).stage;
   }
 
+  /** The first stage for inputs of these types, for looking at: nothing is packed or kept. */
+  *sketch(typed: ReadonlyMap<Value, Typed>): Execution<Stage> {
+    return yield* inBreaths(planStage(this.#first.rest, typed, this.#context.plan, new WeakMap()));
+  }
+
   *#plan(cache: StageCache, values: ReadonlyMap<Value, HostValue>): Execution<PlannedStage> {
     const { key, typed } = describe(values);
     const known = cache.find(key, values) ?? (cache === this.#first ? yield* this.#restored(key, values) : undefined);
     if (known) return known;
     const { plan, memories, weights } = this.#context;
-    const planning = planStage(cache.rest, typed, plan, memories);
-    let step = planning.next();
-    while (!step.done) {
-      yield { kind: 'breathe' };
-      step = planning.next();
-    }
-    const stage = step.value;
+    const stage = yield* inBreaths(planStage(cache.rest, typed, plan, memories));
     const sections: PlannedSection[] = [];
     for (const section of stage.sections) {
       if (section.kind === 'native') {
@@ -280,14 +288,9 @@ export class Program {
   /** The stage that the store has for these values. */
   *#restored(key: string, values: ReadonlyMap<Value, HostValue>): Execution<PlannedStage | undefined> {
     if (!this.#store) return undefined;
-    const restoring = this.#store.restore(key);
-    let step = restoring.next();
-    while (!step.done) {
-      yield { kind: 'breathe' };
-      step = restoring.next();
-    }
-    if (!step.value) return undefined;
-    const { stage, plans } = step.value;
+    const restored = yield* inBreaths(this.#store.restore(key));
+    if (!restored) return undefined;
+    const { stage, plans } = restored;
     const sections = stage.sections.map((section, i) => ({ section, plan: plans[i] }));
     if (sameContents(stage.asked, values)) return this.#keep(this.#first, key, values, stage, sections);
     for (const plan of plans) this.#context.weights.release(plan);

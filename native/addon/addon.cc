@@ -48,6 +48,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   add<filigree::abortRuns>(&exports, "abort");
   add<filigree::makePlan>(&exports, "plan");
   add<filigree::planInfo>(&exports, "planInfo");
+  add<filigree::estimatePlan>(&exports, "estimatePlan");
   add<filigree::run>(&exports, "run");
   add<filigree::runSync>(&exports, "runSync");
   add<filigree::trim>(&exports, "trim");

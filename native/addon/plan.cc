@@ -79,12 +79,8 @@ OperandBytes operandBytes(const Plan& plan, const Instruction& instruction) {
   return sum;
 }
 
-}  // namespace
-
-Napi::Value planInfo(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  const std::shared_ptr<PlanHandle> handle = requirePlan(env, info[0]);
-  const Plan& plan = *handle->plan;
+/// What a plan takes, by instruction where it says so.
+Napi::Object describePlan(Napi::Env env, const Plan& plan) {
   Napi::Object out = Napi::Object::New(env);
   out.Set("arenaBytes", static_cast<double>(plan.arenaBytes));
   out.Set("scratchBytes", static_cast<double>(plan.scratchBytes));
@@ -107,6 +103,26 @@ Napi::Value planInfo(const Napi::CallbackInfo& info) {
   out.Set("constantBytes", constantBytes);
   out.Set("dataBytes", dataBytes);
   return out;
+}
+
+}  // namespace
+
+Napi::Value planInfo(const Napi::CallbackInfo& info) {
+  return describePlan(info.Env(), *requirePlan(info.Env(), info[0])->plan);
+}
+
+Napi::Value estimatePlan(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const Isa isa = isaNamed(env, info[0].ToString());
+  const View numbers = requireNumbers(env, info[1]);
+  // Checks look at the sizes of constants alone.
+  uint8_t* const present = reinterpret_cast<uint8_t*>(uintptr_t{64});
+  const std::vector<ConstantBytes> constants(info[2].ToNumber().Uint32Value(), {present, size_t{1} << 62});
+  std::string problem;
+  const auto plan =
+      decodePlan(isa, reinterpret_cast<const double*>(numbers.data), numbers.bytes / 8, constants, SIZE_MAX, &problem);
+  if (!plan) throwCoded(env, "ERR_INTERNAL", problem);
+  return describePlan(env, *plan);
 }
 
 Napi::Value trim(const Napi::CallbackInfo& info) {

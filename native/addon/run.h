@@ -9,6 +9,7 @@ Napi::Value abortToken(const Napi::CallbackInfo& info);
 Napi::Value abortRuns(const Napi::CallbackInfo& info);
 Napi::Value makePlan(const Napi::CallbackInfo& info);
 Napi::Value planInfo(const Napi::CallbackInfo& info);
+Napi::Value estimatePlan(const Napi::CallbackInfo& info);
 Napi::Value run(const Napi::CallbackInfo& info);
 Napi::Value runSync(const Napi::CallbackInfo& info);
 Napi::Value trim(const Napi::CallbackInfo& info);

@@ -15,7 +15,7 @@ import { batchOf, cutBatch, cutJointly, RowCollector, sliceRows } from '../../li
 describe('cutting a batch', () => {
   test.each([2, 3, 4, 8])('covers every item once, on %i threads', (threads) => {
     for (let batch = 1; batch <= 70; batch++) {
-      const panels = cutBatch(batch, threads, 4096);
+      const panels = cutBatch(batch, threads, 4096, 4);
       if (!panels) {
         expect(batch).toBeLessThan(threads);
         continue;
@@ -29,11 +29,11 @@ describe('cutting a batch', () => {
   });
 
   test('panels of small items are large, and not too many', () => {
-    expect(cutBatch(1000, 2, 64)?.rounds[0][0].size).toBe(64);
-    expect(cutBatch(100, 2, 64)?.rounds[0][0].size).toBe(50);
-    expect(cutBatch(64, 2, 600_000)?.rounds[0][0].size).toBe(4);
-    expect(cutBatch(2 ** 20, 2, 4)?.rounds.flat().length).toBeLessThanOrEqual(128);
-    expect(cutBatch(2 ** 20, 2, 0)?.rounds.flat().length).toBeLessThanOrEqual(128);
+    expect(cutBatch(1000, 2, 64, 1)?.rounds[0][0].size).toBe(64);
+    expect(cutBatch(100, 2, 64, 1)?.rounds[0][0].size).toBe(50);
+    expect(cutBatch(64, 2, 600_000, 4)?.rounds[0][0].size).toBe(4);
+    expect(cutBatch(2 ** 20, 2, 4, 1)?.rounds.flat().length).toBeLessThanOrEqual(128);
+    expect(cutBatch(2 ** 20, 2, 0, 1)?.rounds.flat().length).toBeLessThanOrEqual(128);
   });
 
   test('for all threads together', () => {
@@ -45,7 +45,13 @@ describe('cutting a batch', () => {
     }
   });
 
-  test('one thread cuts nothing', () => expect(cutBatch(64, 1, 4096)).toBeUndefined());
+  test('one thread cuts what does not fit one panel', () => {
+    expect(cutBatch(4, 1, 4096, 4)).toBeUndefined();
+    expect(cutBatch(5, 1, 4096, 4)?.rounds.flat()).toEqual([
+      { from: 0, size: 4 },
+      { from: 4, size: 1 },
+    ]);
+  });
 
   test('rows come back where they were', () => {
     const x = tensor(
