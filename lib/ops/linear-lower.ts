@@ -13,6 +13,9 @@ const SPARSE_DENSITY = { sparse: 0.45, packed: 0.25 } as const;
 /** Fewer rows than this leave too many lanes of the segment layout empty. */
 const SEGMENT_ROWS = 8;
 
+/** Up to this share of nonzeros row-major rows are multiplied nonzero by nonzero: dense weights take longer to read. */
+const SPARSE_PRODUCT_DENSITY = 0.2;
+
 type SparseKind = 'sparse' | 'packed';
 
 /** A linear layer: inputs of the node are x [..., K], weights, bias? [N], residual?. */
@@ -22,7 +25,7 @@ export interface NativeLinear {
   readonly transposed: boolean;
 }
 
-interface LinearSizes {
+export interface LinearSizes {
   readonly rows: number;
   readonly depth: number;
   readonly columns: number;
@@ -81,6 +84,25 @@ function lowerSegments(ctx: LowerContext, linear: NativeLinear, kind: SparseKind
   });
 }
 
+/** True where constant input 1 has so few nonzeros that {@link sparseProduct} beats a dense product of row-major rows. */
+export function suitsSparseProduct(ctx: LowerContext): boolean {
+  const floats = ctx.outputDtype(0) === 'float32' && ctx.dtype(1) === 'float32';
+  return floats && ctx.hasKernel('matmul.sparse.f32') && ctx.density(1) <= SPARSE_PRODUCT_DENSITY;
+}
+
+/** Emits y = activation(x w + bias + residual) nonzero by nonzero, of row-major operands; w is constant input 1. */
+export function sparseProduct(
+  ctx: LowerContext,
+  { activation: { kind, alpha, beta }, transposed }: NativeLinear,
+  sizes: LinearSizes,
+  [x, bias, residual, y]: readonly [Operand, Operand | null, Operand | null, Operand],
+): void {
+  const { depth, columns } = sizes;
+  const packing = ctx.packed('pack.matmul.sparse.f32', [ctx.input(1)], { depth, columns, transposed });
+  const params = { ...sizes, activation: kind, alpha, beta, density: ctx.density(1) };
+  ctx.step('matmul.sparse.f32', [x, packing, bias, residual, y], params);
+}
+
 function productParams(sizes: LinearSizes, packed: boolean, activation: Activation) {
   const { rows, depth, columns } = sizes;
   return {
@@ -121,6 +143,11 @@ export function layerStep(
 }
 
 function lowerRows(ctx: LowerContext, linear: NativeLinear, sizes: LinearSizes): void {
+  if (sizes.rows < SEGMENT_ROWS && suitsSparseProduct(ctx)) {
+    const [bias, given] = [2, 3].map((i) => (ctx.has(i) ? ctx.input(i) : null));
+    sparseProduct(ctx, linear, sizes, [ctx.input(0), bias, given, ctx.output(0)]);
+    return;
+  }
   const residual = optionalFloatInput(ctx, 3);
   intoFloatOutput(ctx, 0, (y) => layerStep(ctx, linear, sizes, [residual, y]));
 }

@@ -2,6 +2,8 @@
 
 import { dtypeInfo } from '../ir/dtype.ts';
 import { tensor, toNumbers } from '../ir/tensor.ts';
+import { NO_ACTIVATION } from './epilogue.ts';
+import { sparseProduct, suitsSparseProduct } from './linear-lower.ts';
 import type { LowerContext, Operand } from './lower.ts';
 
 /** A recurrent node with concrete sizes. */
@@ -73,13 +75,18 @@ function inputGates(ctx: LowerContext, r: NativeRecurrent): Operand {
   const rows = r.length * r.batch;
   const columns = r.directions * r.gates * r.hidden;
   const depth = r.input;
+  const gates = ctx.scratch('float32', [rows, columns]);
+  if (suitsSparseProduct(ctx)) {
+    const linear = { activation: NO_ACTIVATION, transposed: true };
+    sparseProduct(ctx, linear, { rows, depth, columns }, [ctx.input(0), inputBias(ctx, r), null, gates]);
+    return gates;
+  }
   const weights = ctx.packed('pack.matmul.f32', [ctx.input(1)], {
     depth,
     columns,
     transposed: true,
     type: dtypeInfo(ctx.dtype(1)).onnx,
   });
-  const gates = ctx.scratch('float32', [rows, columns]);
   ctx.step('matmul.f32', [ctx.input(0), weights, inputBias(ctx, r), null, gates], {
     ...{ rows, depth, columns, stride_a: depth, stride_b: columns, packed_b: true, alpha: 1 },
     ...{ activation: 0, activation_alpha: 0, activation_beta: 0, a_offsets: [0], b_offsets: [0] },

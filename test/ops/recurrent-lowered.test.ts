@@ -60,6 +60,24 @@ test.each(['RNN', 'GRU', 'LSTM'] as const)('%s', (op) => {
   for (const shape of shapes) checkLowered(recurrent(op, shape));
 });
 
+test('input weights of few nonzeros', () => {
+  for (const [length, batch] of [
+    [1, 1],
+    [5, 2],
+    [9, 4],
+  ]) {
+    const full = recurrent('LSTM', { length, batch, hidden: 9, directions: 2, rich: true });
+    const input = 3;
+    const kept = random(2 * 36 * input, 9);
+    const few = fromNumbers(
+      'float32',
+      [2, 36, input],
+      kept.map((w) => (w > 0.8 ? w : 0)),
+    );
+    checkLowered({ ...full, inputs: full.inputs.map((each, i) => (i === 1 ? few : each)) });
+  }
+});
+
 test('variants of the cells', () => {
   const base = { length: 3, batch: 2, hidden: 7, rich: true } as const;
   checkLowered(recurrent('RNN', { ...base, attributes: { activations: ['Relu'] } }));
