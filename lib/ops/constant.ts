@@ -16,6 +16,9 @@ import {
 } from '../ir/tensor.ts';
 import { unknownDims, vectorLength } from './axes.ts';
 import { expectSame, numberKinds } from './elements.ts';
+import type { LowerContext } from './lower.ts';
+import { noKernel, wholeBytes } from './lower-elementwise.ts';
+import { fillStep } from './lower-movement.ts';
 import { allocateEntries, entryWidth } from './movement.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 
@@ -107,8 +110,7 @@ function bigRange(ctx: NodeReader, dtype: DType, [start, limit, delta]: readonly
   return fromBigInts(dtype, [count], out);
 }
 
-function range(ctx: ReferenceContext): HostTensor {
-  const inputs = [ctx.tensor(0), ctx.tensor(1), ctx.tensor(2)];
+function rangeOf(ctx: NodeReader, inputs: readonly HostTensor[]): HostTensor {
   const { dtype } = inputs[0];
   if (inputs.some((t) => sizeOf(t.dims) !== 1)) throw ctx.error('start, limit and delta must be scalars');
   if (isBig(dtype)) {
@@ -122,6 +124,22 @@ function range(ctx: ReferenceContext): HostTensor {
   const out = allocate('float64', rangeCount(ctx, start, limit, delta)) as Float64Array;
   for (let i = 0; i < out.length; i++) out[i] = start + i * delta;
   return fromNumbers(dtype, [out.length], out);
+}
+
+/** Input `i` of a range whose count is known. */
+function endOf(ctx: LowerContext, i: number): HostTensor | undefined {
+  const integers = ctx.constant(i) ? undefined : ctx.integers(i);
+  return integers ? fromNumbers(ctx.dtype(i), [1], integers) : ctx.constant(i);
+}
+
+function lowerRange(ctx: LowerContext): string | undefined {
+  const ends = [0, 1, 2].map((i) => endOf(ctx, i));
+  const bytes = sizeOf(ctx.outputDims(0)) * wholeBytes(ctx.outputDtype(0));
+  if (!ends.every((end) => end !== undefined)) return 'ends that are not known';
+  if (bytes === 0) return 'an empty range';
+  const numbers = ctx.literal(ends.map(({ data }) => data[0]).join(), () => rangeOf(ctx, ends));
+  ctx.step('copy.bytes', [numbers, ctx.output(0)], { bytes });
+  return undefined;
 }
 
 function inferRange(ctx: InferContext): Dim[] {
@@ -171,6 +189,12 @@ export const constantOps: readonly OpDefinition[] = [
       return [tensorType(dtype, rank === undefined ? undefined : unknownDims(rank))];
     },
     reference: (ctx) => [constantOfShape(ctx)],
+    lower: (ctx) => {
+      const value = filling(ctx);
+      if (wholeBytes(value.dtype) === 0) return noKernel(value.dtype);
+      fillStep(ctx, ctx.output(0), value);
+      return undefined;
+    },
   }),
   defineOp({
     name: 'EyeLike',
@@ -189,6 +213,7 @@ export const constantOps: readonly OpDefinition[] = [
     outputs: [1, 1],
     attributes: { stash_type: 'int' },
     infer: (ctx) => [tensorType(expectSame(ctx, 3, numberKinds), inferRange(ctx))],
-    reference: (ctx) => [range(ctx)],
+    reference: (ctx) => [rangeOf(ctx, [ctx.tensor(0), ctx.tensor(1), ctx.tensor(2)])],
+    lower: lowerRange,
   }),
 ];

@@ -6,7 +6,7 @@ import { type Dim, shapeText } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, type HostValue, toNumbers } from '../ir/tensor.ts';
 import { type AttentionSizes, attend, swapMiddle } from './attention-core.ts';
 import { addDims, dimAt } from './dims.ts';
-import { lowerMicrosoftAttention } from './ms-attention-lower.ts';
+import { lowerMicrosoftAttention, lowerProjectedAttention } from './ms-attention-lower.ts';
 import { biasHook, paddingMask } from './ms-attention-mask.ts';
 import { columnsOf, type HeadMajor, joinPast, multiply, type Past } from './ms-attention-state.ts';
 import { decoderMaskedAttention } from './ms-decoder-attention.ts';
@@ -167,6 +167,30 @@ function reference(ctx: ReferenceContext): HostValue[] {
   return projectedOutputs(ctx, input.dtype, out);
 }
 
+/** Inputs: projected query, key and value side by side, mask, past, attention bias. */
+function projectedReference(ctx: ReferenceContext): HostValue[] {
+  const qkv = ctx.tensor(0);
+  const [batch, length, columns] = qkv.dims;
+  if (qkv.dims.length !== 3) throw ctx.error(`projected data of shape ${shapeText(qkv.dims)}`);
+  const out = attendProjected(ctx, toNumbers(qkv), [batch, length, columns], {
+    mask: ctx.optional(1),
+    past: ctx.optional(2),
+    bias: ctx.optional(3),
+    pastLengthInput: Number.MAX_SAFE_INTEGER,
+  });
+  return projectedOutputs(ctx, qkv.dtype, out);
+}
+
+/** What the attributes of attention on projected data are. */
+export const projectedAttributes = {
+  do_rotary: 'int',
+  mask_filter_value: 'float',
+  num_heads: 'int',
+  past_present_share_buffer: 'int',
+  scale: 'float',
+  unidirectional: 'int',
+} as const;
+
 export const msAttentionOps: readonly OpDefinition[] = [
   defineOp({
     name: 'Attention',
@@ -174,19 +198,21 @@ export const msAttentionOps: readonly OpDefinition[] = [
     since: [1],
     inputs: [2, 7],
     outputs: [1, 2],
-    attributes: {
-      do_rotary: 'int',
-      mask_filter_value: 'float',
-      num_heads: 'int',
-      past_present_share_buffer: 'int',
-      qkv_hidden_sizes: 'ints',
-      rotary_embedding_dim: 'int',
-      scale: 'float',
-      unidirectional: 'int',
-    },
+    attributes: { ...projectedAttributes, qkv_hidden_sizes: 'ints', rotary_embedding_dim: 'int' },
     infer: (ctx) => inferProjected(ctx, dimAt(ctx.shape(1), 1), 4),
     reference,
     lower: lowerMicrosoftAttention,
+  }),
+  defineOp({
+    name: 'ProjectedAttention',
+    domain: 'filigree',
+    since: [1],
+    inputs: [1, 4],
+    outputs: [1, 2],
+    attributes: projectedAttributes,
+    infer: (ctx) => inferProjected(ctx, dimAt(ctx.shape(0), 2), 2),
+    reference: projectedReference,
+    lower: lowerProjectedAttention,
   }),
   multiHeadAttention,
   decoderMaskedAttention,

@@ -5,6 +5,7 @@ import { tensorType, type ValueType } from '../ir/graph.ts';
 import { shapeText } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, type HostValue, toIntegers, toNumbers } from '../ir/tensor.ts';
 import { dimAt } from './dims.ts';
+import { lowerEmbedding } from './ms-embedding-lower.ts';
 import { normalizeRows, vector } from './ms-normalization.ts';
 import { defineOp, type InferContext, type NodeReader, type ReferenceContext } from './op.ts';
 
@@ -101,6 +102,11 @@ export function embed(ctx: ReferenceContext, e: Embedding): HostValue[] {
   ];
 }
 
+const slots = {
+  ...{ ids: 0, segments: 1, word: { input: 2 }, position: { input: 3 }, segment: { input: 4 } },
+  ...{ gamma: { input: 5 }, beta: { input: 6 }, mask: 7, positions: 8 },
+};
+
 export const embedLayerNormalization = defineOp({
   name: 'EmbedLayerNormalization',
   domain: 'com.microsoft',
@@ -122,4 +128,5 @@ export const embedLayerNormalization = defineOp({
       mask: ctx.optional(7),
       positions: ctx.optional(8),
     }),
+  lower: (ctx) => lowerEmbedding(ctx, slots),
 });

@@ -3,9 +3,10 @@
 import { shapeText } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, type HostValue, toNumbers } from '../ir/tensor.ts';
 import { dimAt } from './dims.ts';
-import { attendProjected, inferProjected, projectedOutputs } from './ms-attention.ts';
+import { attendProjected, inferProjected, projectedAttributes, projectedOutputs } from './ms-attention.ts';
 import { multiply } from './ms-attention-state.ts';
 import { embed, inferEmbedding } from './ms-embedding.ts';
+import { lowerEmbedding } from './ms-embedding-lower.ts';
 import { dequantize, perColumn, scalarInput } from './ms-quantization.ts';
 import { defineOp, type OpDefinition, type ReferenceContext } from './op.ts';
 
@@ -39,6 +40,13 @@ function table(ctx: ReferenceContext, i: number, scale: number, zero: number): H
   return fromNumbers('float32', t.dims, dequantize(t, linear));
 }
 
+const bytesIn = (input: number, scale: number, zero: number) => ({ input, scale, zero });
+
+const embeddingSlots = {
+  ...{ ids: 0, segments: 1, word: bytesIn(2, 8, 13), position: bytesIn(3, 9, 14), segment: bytesIn(4, 10, 15) },
+  ...{ gamma: bytesIn(5, 11, 16), beta: bytesIn(6, 12, 17), mask: 7, positions: undefined },
+};
+
 export const msQAttentionOps: readonly OpDefinition[] = [
   defineOp({
     name: 'QAttention',
@@ -46,14 +54,7 @@ export const msQAttentionOps: readonly OpDefinition[] = [
     since: [1],
     inputs: [5, 9],
     outputs: [1, 2],
-    attributes: {
-      do_rotary: 'int',
-      mask_filter_value: 'float',
-      num_heads: 'int',
-      past_present_share_buffer: 'int',
-      scale: 'float',
-      unidirectional: 'int',
-    },
+    attributes: projectedAttributes,
     infer: (ctx) => inferProjected(ctx, dimAt(ctx.shape(1), 1), 8, ctx.dtype(2)),
     reference: attentionReference,
   }),
@@ -78,5 +79,6 @@ export const msQAttentionOps: readonly OpDefinition[] = [
         mask: ctx.optional(7),
         positions: undefined,
       }).slice(0, 2),
+    lower: (ctx) => lowerEmbedding(ctx, embeddingSlots),
   }),
 ];

@@ -1,7 +1,8 @@
 /**
  * Operators that multiply bytes with constant weights become the float operator after DequantizeLinear, and before
  * QuantizeLinear where they round (QLinearConv, QLinearMatMul, QGemm): one form for the rewrites that follow. Of dynamic
- * quantization so do ConvInteger and MatMulInteger whose sums are scaled at once, and com.microsoft's short forms of it.
+ * quantization so do ConvInteger and MatMulInteger whose sums are scaled at once, and com.microsoft's short forms of it,
+ * QAttention among them.
  */
 
 import { type Attribute, type Graph, makeConstant, makeValue, type Node, tensorType, type Value } from '../ir/graph.ts';
@@ -174,11 +175,33 @@ function unpackShortForm(editor: GraphEditor, node: Node): boolean {
   return true;
 }
 
+/** QAttention: its product of bytes, and attention on what that gives. */
+function unpackAttention(editor: GraphEditor, node: Node): boolean {
+  if (node.domain !== 'com.microsoft' || node.op !== 'QAttention') return false;
+  const [x, w, bias, xScale, wScale, mask = null, xZero = null, wZero, past = null] = node.inputs;
+  const constant = isConstant(w) && isConstant(wScale) && isConstant(wZero);
+  if (!constant || !x || !bias || !xScale || !isScalar(xScale) || (xZero && !isScalar(xZero))) return false;
+  if (dtypeOf(node.outputs[0]) !== 'float32') return false;
+  const weights = dequantizedWeights(editor, node, [w, wScale, wZero], 1);
+  if (!weights) return false;
+  const [batch, length] = shapeOf(x) ?? [null, null];
+  const type = tensorType('float32', [batch, length, constantOf(w)?.dims[1] ?? null]);
+  const [product, sums] = [makeValue(`${node.name}_product`, type), makeValue(`${node.name}_sums`, type)];
+  const inputs = [dequantize(editor, node, [x, xScale, xZero], 0), weights];
+  editor.insert(node, { op: 'MatMul', version: 13, inputs }, [product]);
+  editor.insert(node, { op: 'Add', version: 14, inputs: [product, bias] }, [sums]);
+  const attributes = Object.fromEntries(node.attributes);
+  const attention = { op: 'ProjectedAttention', domain: 'filigree', version: 1, attributes };
+  editor.fuse([node], node, { ...attention, inputs: [sums, mask, past] });
+  return true;
+}
+
 function unpackAll(graph: Graph): boolean {
   const editor = new GraphEditor(graph);
   let changed = false;
   for (const node of [...graph.nodes]) {
-    changed = unpack(editor, node) || unpackScaledSums(editor, node) || unpackShortForm(editor, node) || changed;
+    const unpacked = [unpack, unpackScaledSums, unpackShortForm, unpackAttention].some((each) => each(editor, node));
+    changed = unpacked || changed;
   }
   return changed;
 }
