@@ -30,6 +30,8 @@ export interface Ending {
   readonly divisor?: number;
   /** The labels of a classifier, whose outputs are the label and the scores; a regressor has the scores alone. */
   readonly labels?: readonly bigint[];
+  /** Number of the output that has the scores, where the label is made elsewhere. */
+  readonly scores?: number;
 }
 
 /** `parts` shares of sums [rows, columns], of float32 or float64. */
@@ -57,7 +59,7 @@ export function scoresStep(ctx: LowerContext, sums: Sums, ending: Ending): void 
     ...{ first: pair?.first[0] ?? 0, first_factor: pair?.first[1] ?? 0 },
     ...{ second: pair?.second[0] ?? 0, second_factor: pair?.second[1] ?? 0 },
   };
-  const at = labels ? 1 : 0;
+  const at = ending.scores ?? (labels ? 1 : 0);
   const narrow = sums.operand.dtype === 'float32' ? 'scores.f32' : 'scores.f64.f32';
   const emit = (kernel: string, scores: Operand | null): void =>
     ctx.step(kernel, [sums.operand, baseOperand, names, scores, chosen], params);

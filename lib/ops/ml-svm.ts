@@ -2,6 +2,7 @@
 
 import { tensorType } from '../ir/graph.ts';
 import { fromNumbers, type HostValue, toNumbers } from '../ir/tensor.ts';
+import type { LowerContext } from './lower.ts';
 import {
   argMax,
   batchOf,
@@ -13,8 +14,10 @@ import {
   type PostTransform,
   postTransform,
   readLabels,
+  rowsOfMatrix,
   transformScores,
 } from './ml-scores.ts';
+import { lowerSvmClassifier, lowerSvmRegressor } from './ml-svm-lower.ts';
 import { defineOp, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 
 type Vector = ArrayLike<number>;
@@ -173,17 +176,28 @@ function labelOf(labels: Labels, best: number, weight: number, alone: boolean): 
   return weight > 0 ? yes : no;
 }
 
+/** True where the decisions of pairs become probabilities of classes. */
+function hasProbabilities(ctx: NodeReader, m: Machine, classes: number): boolean {
+  const pairs = (classes * (classes - 1)) / 2;
+  const [a, b] = [ctx.floats('prob_a', []).length, ctx.floats('prob_b', []).length];
+  if (m.count > 0 && a > 0 && (a < pairs || b < pairs)) throw ctx.error(`prob_a and prob_b need ${pairs} numbers each`);
+  return m.count > 0 && a > 0;
+}
+
+function lowerClassifier(ctx: LowerContext): string | undefined {
+  const labels = readLabels(ctx, 'classlabels_ints').names.filter((name): name is bigint => typeof name === 'bigint');
+  const m = machineOf(ctx, matrixDims(ctx, ctx.dims(0))[1], Math.max(labels.length, 1));
+  hasProbabilities(ctx, m, labels.length);
+  return lowerSvmClassifier(ctx, m, labels, postTransform(ctx));
+}
+
 function classify(ctx: ReferenceContext): HostValue[] {
   const x = ctx.tensor(0);
   const [examples, features] = matrixDims(ctx, x.dims);
   const labels = readLabels(ctx, 'classlabels_ints');
   const classes = Math.max(labels.names.length, 1);
   const m = machineOf(ctx, features, classes);
-  const proba = m.count > 0 && ctx.floats('prob_a', []).length > 0;
-  const pairs = (classes * (classes - 1)) / 2;
-  if (proba && (ctx.floats('prob_a').length < pairs || ctx.floats('prob_b', []).length < pairs)) {
-    throw ctx.error(`prob_a and prob_b need ${pairs} numbers each`);
-  }
+  const proba = hasProbabilities(ctx, m, classes);
   const transform = postTransform(ctx);
   const alone = m.rho.length === 1;
   const values = toNumbers(x);
@@ -223,17 +237,28 @@ function scoreColumns(ctx: NodeReader, labels: Labels): number {
   return pairs === 1 && ctx.string('post_transform', 'NONE') !== 'PROBIT' ? 2 : pairs;
 }
 
+/** Support vectors of a regressor whose attributes fit together. */
+function supportsOf(ctx: NodeReader, features: number): number {
+  const count = ctx.int('n_supports', 0);
+  const [coefficients, vectors] = [ctx.floats('coefficients').length, ctx.floats('support_vectors', []).length];
+  const fits = count ? vectors === count * features && coefficients >= count : coefficients === features;
+  if (!fits) throw ctx.error(`${vectors} support vector numbers and ${coefficients} coefficients`);
+  return count;
+}
+
+function lowerRegressor(ctx: LowerContext): string | undefined {
+  // Refuses a function that is none.
+  kernelOf(ctx);
+  return lowerSvmRegressor(ctx, supportsOf(ctx, matrixDims(ctx, ctx.dims(0))[1]), postTransform(ctx));
+}
+
 function regress(ctx: ReferenceContext): HostValue[] {
   const x = ctx.tensor(0);
   const [examples, features] = matrixDims(ctx, x.dims);
-  const count = ctx.int('n_supports', 0);
+  const count = supportsOf(ctx, features);
   const coefficients = ctx.floats('coefficients');
   const vectors = ctx.floats('support_vectors', []);
   const [rho = 0] = ctx.floats('rho', []);
-  const fits = count
-    ? vectors.length === count * features && coefficients.length >= count
-    : coefficients.length === features;
-  if (!fits) throw ctx.error(`${vectors.length} support vector numbers and ${coefficients.length} coefficients`);
   const kernel = kernelOf(ctx);
   const transform = postTransform(ctx);
   const oneClass = ctx.int('one_class', 0) !== 0;
@@ -279,6 +304,8 @@ export const svmOps: readonly OpDefinition[] = [
       return inferClassifier(ctx, labels, scoreColumns(ctx, labels));
     },
     reference: classify,
+    lower: lowerClassifier,
+    keepsRows: rowsOfMatrix,
   }),
   defineOp({
     name: 'SVMRegressor',
@@ -289,5 +316,7 @@ export const svmOps: readonly OpDefinition[] = [
     attributes: { ...shared, n_supports: 'int', one_class: 'int' },
     infer: (ctx) => [tensorType('float32', [batchOf(ctx), 1])],
     reference: regress,
+    lower: lowerRegressor,
+    keepsRows: rowsOfMatrix,
   }),
 ];
