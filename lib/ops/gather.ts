@@ -8,6 +8,7 @@ import type { LowerContext } from './lower.ts';
 import { MAX_RANK, wholeBytes } from './lower-elementwise.ts';
 import { gatherStep, immovable, indexBytes } from './lower-movement.ts';
 import { Assembly } from './movement.ts';
+import { lowerOneHotAxis } from './one-hot-lower.ts';
 import {
   defineOp,
   type InferContext,
@@ -273,6 +274,7 @@ export const gatherOps: readonly OpDefinition[] = [
     attributes: { axis: 'int' },
     infer: (ctx) => [tensorType(ctx.dtype(2), inferOneHot(ctx))],
     reference: (ctx) => [oneHot(ctx)],
+    lower: (ctx) => lowerOneHotAxis(ctx, normalizeAxis(ctx, ctx.int('axis', -1), ctx.dims(0).length + 1)),
   }),
   defineOp({
     name: 'Compress',

@@ -25,6 +25,7 @@ import { unpackMicrosoft } from './unpack-microsoft.ts';
 import { unpackProduct } from './unpack-product.ts';
 import { unpackQLinear } from './unpack-qlinear.ts';
 import { unpackQuantized } from './unpack-quantized.ts';
+import { unpackResponse } from './unpack-response.ts';
 import { widenHalf } from './widen-half.ts';
 
 /** A pass that pays only where the operator it makes has a kernel. */
@@ -45,6 +46,7 @@ const pipeline: readonly Pass[] = [
   unpackQLinear,
   fuseDynamic,
   unpackEinsum,
+  unpackResponse,
   moveQuantize,
   fuseQuantized,
   deadCode,

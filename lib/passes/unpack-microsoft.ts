@@ -1,6 +1,6 @@
 /**
  * Operators of com.microsoft that are standard ones in other words: QuantizeLinear and DequantizeLinear, convolutions with
- * activation and residual, and convolutions and pools over maps whose channels come last.
+ * activation and residual, products with an activation, and convolutions and pools over maps whose channels come last.
  */
 
 import { type Attribute, type Graph, makeConstant, makeValue, type Node, type Value } from '../ir/graph.ts';
@@ -54,11 +54,20 @@ class Chain {
 
 const channelsFirst = (shape: Shape): Shape => [shape[0], shape[shape.length - 1], ...shape.slice(1, -1)];
 
-/** An activation of a fused convolution as a node; null for none, undefined where its numbers are unknown. */
+/** Numbers of a fused activation, as far as they are given. */
+function activationNumbers(node: Node): readonly (number | undefined)[] {
+  const given = node.attributes.get('activation_params');
+  if (given) return given.type === 'floats' ? given.value : [];
+  return ['activation_alpha', 'activation_beta'].map((name) => {
+    const attribute = node.attributes.get(name);
+    return attribute?.type === 'float' ? attribute.value : undefined;
+  });
+}
+
+/** A fused activation as a node; null for none, undefined where its numbers are unknown. */
 function activationOf(node: Node): (Omit<NodeSpec, 'inputs'> & { bounds?: readonly number[] }) | null | undefined {
   const name = stringAttribute(node, 'activation', '');
-  const given = node.attributes.get('activation_params');
-  const [alpha, beta] = given?.type === 'floats' ? given.value : [];
+  const [alpha, beta] = activationNumbers(node);
   switch (name) {
     case '':
       return null;
@@ -69,11 +78,11 @@ function activationOf(node: Node): (Omit<NodeSpec, 'inputs'> & { bounds?: readon
     case 'LeakyRelu':
       return alpha === undefined ? undefined : { op: name, version: 16, attributes: { alpha: float(alpha) } };
     case 'HardSigmoid':
-      return beta === undefined
+      return alpha === undefined || beta === undefined
         ? undefined
         : { op: name, version: 6, attributes: { alpha: float(alpha), beta: float(beta) } };
     case 'Clip':
-      return beta === undefined ? undefined : { op: name, version: 13, bounds: [alpha, beta] };
+      return alpha === undefined || beta === undefined ? undefined : { op: name, version: 13, bounds: [alpha, beta] };
     default:
       return undefined;
   }
@@ -93,19 +102,35 @@ function unpackConv(editor: GraphEditor, node: Node): boolean {
   const output = shapeOf(node.outputs[0]);
   const inner = last ? output && channelsFirst(output) : output;
   const maps = (value: Value): Value => (last ? chain.channelsFirst(value, shapeOf(value) ?? []) : value);
-  const attributes: Record<string, Attribute> = Object.fromEntries(node.attributes);
-  delete attributes.activation;
-  delete attributes.activation_params;
+  const attributes = ownAttributes(node);
   let spec: NodeSpec = { op: 'Conv', version: 11, inputs: [maps(x), weights, ...(bias ? [bias] : [])], attributes };
   if (residual) {
     spec = { op: 'Add', version: 14, inputs: [chain.add(spec, inner), maps(residual)] };
   }
-  if (activation) {
-    const { bounds = [], ...rest } = activation;
-    const constants = bounds.map((bound) => makeConstant(`${node.name}_bound`, fromNumbers(dtype, [], [bound])));
-    spec = { ...rest, inputs: [chain.add(spec, inner), ...constants] };
-  }
-  chain.finish(spec, rank);
+  chain.finish(activated(node, activation, () => chain.add(spec, inner)) ?? spec, rank);
+  return true;
+}
+
+/** The activation after a node that `add` inserts; undefined where there is none. */
+function activated(node: Node, activation: ReturnType<typeof activationOf>, add: () => Value): NodeSpec | undefined {
+  if (!activation) return undefined;
+  const { bounds = [], ...rest } = activation;
+  const dtype = dtypeOf(node.outputs[0]) ?? 'float32';
+  const constants = bounds.map((bound) => makeConstant(`${node.name}_bound`, fromNumbers(dtype, [], [bound])));
+  return { ...rest, inputs: [add(), ...constants] };
+}
+
+/** A node's attributes but for those of a fused activation. */
+function ownAttributes(node: Node): Record<string, Attribute> {
+  return Object.fromEntries([...node.attributes].filter(([name]) => !name.startsWith('activation')));
+}
+
+function unpackGemm(editor: GraphEditor, node: Node): boolean {
+  const activation = activationOf(node);
+  if (activation === undefined) return false;
+  const chain = new Chain(editor, node);
+  const spec = { op: 'Gemm', version: 13, inputs: node.inputs, attributes: ownAttributes(node) };
+  chain.finish(activated(node, activation, () => chain.add(spec, shapeOf(node.outputs[0]))) ?? spec, undefined);
   return true;
 }
 
@@ -129,6 +154,7 @@ function rename(editor: GraphEditor, node: Node): boolean {
 
 const unpackings: Readonly<Record<string, (editor: GraphEditor, node: Node) => boolean>> = {
   FusedConv: unpackConv,
+  FusedGemm: unpackGemm,
   NhwcFusedConv: unpackConv,
   NhwcConv: unpackConv,
   QLinearConv: unpackLast,

@@ -129,3 +129,16 @@ test('fills and ranges of known sizes', () => {
   checkLowered(numbers('int64', 9000, -9000, -3));
   checkLowered(numbers('int32', 0, 5000, 1));
 });
+
+test('indices as columns', () => {
+  for (const dtype of ['float32', 'int64', 'bool', 'float16'] as const) {
+    const values = t(dtype, dtype === 'bool' ? [0, 1] : [-1, 3]);
+    for (const kind of ['int64', 'int32', 'float32'] as const) {
+      for (const axis of [-1, 0, 1]) {
+        const indices = t(kind, [0, -1, 3, 4, 2, -4, -5, 9], [2, 4]);
+        const inputs = [indices, t('int64', [4], []), values];
+        checkLowered({ op: 'OneHot', version: 11, inputs, constant: [1], attributes: { axis } });
+      }
+    }
+  }
+});

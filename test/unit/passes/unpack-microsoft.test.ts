@@ -142,6 +142,27 @@ describe('convolutions', () => {
   });
 });
 
+describe('products', () => {
+  const product = (...extra: Bytes[]) =>
+    rewrite(
+      {
+        opsets,
+        nodes: [node('FusedGemm', ['x', 'w', 'bias'], ['out'], { domain, attributes: [int('transB', 1), ...extra] })],
+        inputs: [port('x', 'float32', [3, 5])],
+        outputs: [port('out', 'float32')],
+        initializers: [floats('w', noise(20), [4, 5]), floats('bias', noise(4))],
+      },
+      [unpackMicrosoft],
+    ).ops;
+
+  test('with an activation', () => {
+    expect(product()).toEqual(['Gemm']);
+    expect(product(string('activation', 'Relu'), float('alpha', 0.5))).toEqual(['Gemm', 'Relu']);
+    expect(product(string('activation', 'LeakyRelu'), float('activation_alpha', 0.2))).toEqual(['Gemm', 'LeakyRelu']);
+    expect(product(string('activation', 'LeakyRelu'))).toEqual(['com.microsoft.FusedGemm']);
+  });
+});
+
 test('quantisation under its other name', () => {
   const parts = {
     opsets,
