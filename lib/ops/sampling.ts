@@ -6,6 +6,9 @@ import { type Dim, type Shape, shapeText, sizeBetween, sizeOf, stridesOf } from 
 import { fromNumbers, type HostTensor, pick, toParts } from '../ir/tensor.ts';
 import { doubles, expectKind, expectKinds, floatKinds, integerKinds, numbersOf } from './elements.ts';
 import { withExtraElement } from './extra-element.ts';
+import type { LowerContext } from './lower.ts';
+import { noKernel } from './lower-elementwise.ts';
+import { floatInput, intoFloatOutput, servedByFloat32 } from './lower-floats.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 import { cubicFilter, type Filter, linearFilter } from './resize-axis.ts';
 import { saturated } from './saturate.ts';
@@ -172,6 +175,24 @@ function gridSample(ctx: ReferenceContext): HostTensor[] {
   return [fromNumbers(x.dtype, dims, saturated(x.dtype, y))];
 }
 
+const modeCodes: Readonly<Record<string, number>> = { nearest: 0, linear: 1, bilinear: 1, cubic: 2, bicubic: 2 };
+const paddingCodes: Readonly<Record<Padding, number>> = { zeros: 0, border: 1, reflection: 2 };
+
+function lowerGridSample(ctx: LowerContext): string | undefined {
+  const odd = [0, 1].find((i) => !servedByFloat32(ctx.dtype(i)));
+  if (odd !== undefined) return noKernel(ctx.dtype(odd));
+  const [batch, channels, ...spatial] = ctx.dims(0);
+  if (spatial.length > 3) return 'more than three spatial axes';
+  if (sizeOf(ctx.dims(0)) === 0 || sizeOf(ctx.outputDims(0)) === 0) return 'an empty map';
+  const { padding, align } = readRule(ctx);
+  const mode = modeCodes[ctx.string('mode', 'linear')];
+  const [x, grid] = [floatInput(ctx, 0), floatInput(ctx, 1)];
+  const maps = { in: spatial, out: ctx.outputDims(0).slice(2) };
+  const params = { batch, channels, mode, padding: paddingCodes[padding], align, ...maps };
+  intoFloatOutput(ctx, 0, (y) => ctx.step('grid_sample.f32', [x, grid, y], params));
+  return undefined;
+}
+
 /** Output shape [N, ..., axes] for the size [N, C, ...] of an image. */
 function gridShape(ctx: NodeReader, theta: Shape | undefined, size: readonly number[] | undefined): Dim[] | undefined {
   const axes = size ? size.length - 2 : theta?.[1];
@@ -232,6 +253,7 @@ export const samplingOps: readonly OpDefinition[] = [
     attributes: { align_corners: 'int', mode: 'string', padding_mode: 'string' },
     infer: gridInfer,
     reference: gridSample,
+    lower: lowerGridSample,
   }),
   defineOp({
     name: 'AffineGrid',
