@@ -44,8 +44,8 @@ th { color: var(--soft); font-weight: 600; white-space: nowrap; }
 th button { all: unset; cursor: pointer; }
 th button:focus-visible, input:focus-visible { outline: 2px solid var(--bar); outline-offset: 2px; }
 td.number, th.number { text-align: right; white-space: nowrap; }
-td.name { overflow-wrap: anywhere; min-width: 14rem; }
-td.bar { min-width: 7rem; }
+td.name { overflow-wrap: anywhere; min-width: 9rem; }
+td.bar { min-width: 4.5rem; }
 td.bar div { height: .8rem; border-radius: .15rem; background: var(--bar); margin-top: .2rem; min-width: 1px; }
 input { font: inherit; color: inherit; background: var(--card); border: 1px solid var(--line); border-radius: .4rem;
   padding: .35rem .6rem; width: 22rem; max-width: 100%; }

@@ -130,8 +130,14 @@ export class PlanBuilder {
   }
 
   step(node: Node, kernel: string, operands: readonly (Operand | null)[], params: StepParams): void {
+    const buffers = operands.map((operand) => (operand ? operand.buffer : null));
+    this.stepOn(node, kernel, buffers, params);
+  }
+
+  /** The same with the numbers of buffers. */
+  stepOn(node: Node, kernel: string, operands: readonly (number | null)[], params: StepParams): void {
     if (!this.#kernels.has(kernel)) throw new InternalError(`the addon has no kernel ${kernel}`);
-    this.#steps.push({ kernel, operands: operands.map((o) => (o ? o.buffer : null)), params, node });
+    this.#steps.push({ kernel, operands, params, node });
   }
 
   finish(): EncodedPlan {

@@ -61,6 +61,8 @@ export class Facts {
   readonly #aliases: Map<Value, Value>;
   /** Values whose momentary content the walk looked at. */
   readonly asked = new Map<Value, HostTensor>();
+  /** How often the walk looked for contents that the types of values do not tell. */
+  looks = 0;
   readonly #derived = new Map<Value, HostTensor | null>();
   #uses = new Map<Value, Node[]>();
 
@@ -100,11 +102,7 @@ export class Facts {
   }
 
   typed(value: Value): Typed | undefined {
-    const known = this.#typed.get(value);
-    if (known || !value.constant) return known;
-    const typed = typedOf(value.constant, true);
-    this.#typed.set(value, typed);
-    return typed;
+    return this.#typed.get(value) ?? (value.constant && typeOfConstant(value.constant));
   }
   set(value: Value, typed: Typed): void {
     this.#typed.set(value, typed);
@@ -121,12 +119,14 @@ export class Facts {
     if (typed?.kind !== 'tensor') return undefined;
     if (typed.content) return typed.content;
     if (typed.momentary) {
+      this.looks++;
       // A copy, because the caller may write to its tensor after the run.
       const content = this.asked.get(value) ?? { ...typed.momentary, data: typed.momentary.data.slice() };
       this.asked.set(value, content);
       return content;
     }
     if (sizeOf(typed.dims) > FOLD_LIMIT || !value.producer) return undefined;
+    this.looks++;
     const known = this.#derived.get(value);
     if (known !== undefined) return known ?? undefined;
     const content = this.#evaluate(value, value.producer);
@@ -246,6 +246,18 @@ export class Facts {
     }
     return strides;
   }
+}
+
+const constantTypes = new WeakMap<HostValue, Typed>();
+
+/** The same object for the same constant. */
+function typeOfConstant(constant: HostValue): Typed {
+  let typed = constantTypes.get(constant);
+  if (!typed) {
+    typed = typedOf(constant, true);
+    constantTypes.set(constant, typed);
+  }
+  return typed;
 }
 
 /** The type of a content; `shared` for contents that every run has. */

@@ -9,6 +9,7 @@ import { type HostTensor, toIntegers } from '../ir/tensor.ts';
 import type { ElementwiseView, LowerContext, Operand, StepParams } from '../ops/lower.ts';
 import { NodeAccess } from '../ops/op.ts';
 import { densityOf } from '../sparse/density.ts';
+import { type Deed, DeedRecorder, elementwiseDeed, sameMemory } from './deeds.ts';
 import { physicalView } from './elementwise.ts';
 import type { Part } from './part.ts';
 import type { TypedTensor } from './typed.ts';
@@ -31,6 +32,7 @@ export class NodeLowering extends NodeAccess implements LowerContext {
   readonly #part: Part;
   readonly #facts: ValueFacts;
   readonly #memory: NodeMemory;
+  readonly #recorder = new DeedRecorder();
   readonly threads: number;
 
   /** `inputs` are the node's, with values of inlined branches replaced. */
@@ -42,6 +44,11 @@ export class NodeLowering extends NodeAccess implements LowerContext {
     this.#facts = facts;
     this.#memory = memory;
     this.threads = part.context.threads;
+  }
+
+  /** What has been done; undefined where types alone do not tell that it may be done again. */
+  get deeds(): readonly Deed[] | undefined {
+    return this.#recorder.list;
   }
 
   #value(i: number): Value {
@@ -80,18 +87,27 @@ export class NodeLowering extends NodeAccess implements LowerContext {
     return this.#part.context.sparse ? densityOf(content) : 1;
   }
 
-  input(i: number): Operand {
+  #row(i: number): Operand {
     return this.#part.row(this.#value(i), this.#node);
+  }
+
+  input(i: number): Operand {
+    const operand = this.#row(i);
+    this.#recorder.add({ kind: 'input', i, buffer: operand.buffer });
+    return operand;
   }
   output(i: number): Operand {
     const value = this.#result(i);
     const { dtype, dims } = this.#facts.typeOf(value);
     const operand = this.#part.newRow(dtype, dims);
     this.#part.setRow(value, operand);
+    this.#recorder.add({ kind: 'output', i, buffer: operand.buffer });
     return operand;
   }
   scratch(dtype: DType, dims: readonly number[]): Operand {
-    return this.#part.newRow(dtype, dims);
+    const operand = this.#part.newRow(dtype, dims);
+    this.#recorder.add({ kind: 'scratch', dtype, dims, buffer: operand.buffer });
+    return operand;
   }
   literal(key: string, make: () => HostTensor): Operand {
     let tensor = this.#memory.get(key);
@@ -99,7 +115,9 @@ export class NodeLowering extends NodeAccess implements LowerContext {
       tensor = make();
       this.#memory.set(key, tensor);
     }
-    return this.#part.constant(tensor);
+    const operand = this.#part.constant(tensor);
+    this.#recorder.add({ kind: 'literal', tensor, buffer: operand.buffer });
+    return operand;
   }
   packed(packer: string, sources: readonly (Operand | null)[], params: StepParams): Operand {
     const tensors = sources.map((source) => {
@@ -108,6 +126,7 @@ export class NodeLowering extends NodeAccess implements LowerContext {
       return tensor;
     });
     const buffer = this.#part.builder.packed(this.#memory, packer, tensors, params);
+    this.#recorder.add({ kind: 'packed', packer, tensors, params, buffer });
     return { dtype: 'uint8', dims: [], buffer };
   }
   once(key: string, value: number): number {
@@ -117,24 +136,34 @@ export class NodeLowering extends NodeAccess implements LowerContext {
     return value;
   }
   alias(i: number, j: number): void {
+    this.#recorder.add({ kind: 'alias', i, j });
     const from = this.#value(j);
     const value = this.#result(i);
     const { dtype, dims } = this.#facts.typeOf(value);
     const form = this.#part.onlyForm(from);
     const keepsRows = form?.layout?.axis === 'rows' && dims.at(-1) === this.#facts.typeOf(from).dims.at(-1);
-    const source = keepsRows ? form.operand : this.input(j);
+    const source = keepsRows ? form.operand : this.#row(j);
     if (!this.#facts.diesHere(from)) this.#part.share(source.buffer);
     if (keepsRows) this.#part.setSegments(value, source, form.layout as SegmentLayout);
     else this.#part.setRow(value, { dtype, dims, buffer: source.buffer });
   }
   step(kernel: string, operands: readonly (Operand | null)[], params: StepParams = {}): void {
-    this.#part.step(this.#node, kernel, operands, params);
+    const buffers = operands.map((operand) => (operand ? operand.buffer : null));
+    this.#recorder.add({ kind: 'step', kernel, buffers, params });
+    this.#part.builder.stepOn(this.#node, kernel, buffers, params);
   }
   hasKernel(kernel: string): boolean {
     return this.#part.context.kernels.has(kernel) && (this.#part.context.jit || !kernel.includes('.sparse.'));
   }
 
   elementwise(only?: readonly number[]): ElementwiseView {
+    const view = this.#elementwise(only);
+    const deed = elementwiseDeed(view, only);
+    if (deed) this.#recorder.add(deed);
+    else this.#recorder.spoil();
+    return view;
+  }
+  #elementwise(only?: readonly number[]): ElementwiseView {
     const take = (i: number): boolean => this.has(i) && (only === undefined || only.includes(i));
     const values = this.#inputs.map((_, i) => (take(i) ? this.#value(i) : null));
     const result = this.#result(0);
@@ -148,15 +177,19 @@ export class NodeLowering extends NodeAccess implements LowerContext {
   }
 
   segmentsOf(i: number): SegmentLayout | undefined {
+    this.#recorder.spoil();
     return this.#part.segmentsOf(this.#value(i));
   }
   inputSegments(i: number, layout: SegmentLayout, fill?: number): Operand {
+    this.#recorder.spoil();
     return this.#part.segments(this.#value(i), layout, fill, this.#node);
   }
   outputSegments(i: number, layout: SegmentLayout): Operand {
+    this.#recorder.spoil();
     return this.#part.newSegments(this.#result(i), layout, true);
   }
   outputInPlace(i: number, j: number): Operand | undefined {
+    this.#recorder.spoil();
     const value = this.#value(j);
     const readTwice = this.#inputs.filter((input) => input === value).length > 1;
     const form = readTwice ? undefined : this.#part.onlyForm(value);
@@ -165,7 +198,61 @@ export class NodeLowering extends NodeAccess implements LowerContext {
     return form.operand;
   }
   stridesAhead(i: number): readonly [number, number] {
+    this.#recorder.spoil();
     return this.#facts.stridesAhead(this.#result(i));
+  }
+
+  /**
+   * Does what a lowering of this node for the same types did. False, before any step, where memory lies otherwise: then
+   * the operator has to be asked.
+   */
+  repeat(deeds: readonly Deed[]): boolean {
+    const buffers = new Map<number | null, number | null>([[null, null]]);
+    return deeds.every((deed) => this.#repeat(deed, buffers));
+  }
+
+  #repeat(deed: Deed, buffers: Map<number | null, number | null>): boolean {
+    const { builder } = this.#part;
+    switch (deed.kind) {
+      case 'input':
+        buffers.set(deed.buffer, this.#row(deed.i).buffer);
+        break;
+      case 'output':
+        buffers.set(deed.buffer, this.output(deed.i).buffer);
+        break;
+      case 'scratch':
+        buffers.set(deed.buffer, this.#part.newRow(deed.dtype, deed.dims).buffer);
+        break;
+      case 'literal':
+        buffers.set(deed.buffer, this.#part.constant(deed.tensor).buffer);
+        break;
+      case 'packed':
+        buffers.set(deed.buffer, builder.packed(this.#memory, deed.packer, deed.tensors, deed.params));
+        break;
+      case 'alias':
+        this.alias(deed.i, deed.j);
+        break;
+      case 'elementwise':
+        return this.#repeatElementwise(deed, buffers);
+      case 'step': {
+        const now = deed.buffers.map((buffer) => buffers.get(buffer) as number | null);
+        builder.stepOn(this.#node, deed.kernel, now, deed.params);
+      }
+    }
+    return true;
+  }
+
+  #repeatElementwise(
+    deed: Extract<Deed, { kind: 'elementwise' }>,
+    buffers: Map<number | null, number | null>,
+  ): boolean {
+    const view = this.#elementwise(deed.only);
+    if (!sameMemory(deed, view)) return false;
+    deed.inputs.forEach((buffer, i) => {
+      buffers.set(buffer, view.inputs[i]?.operand.buffer ?? null);
+    });
+    buffers.set(deed.output, view.output.buffer);
+    return true;
   }
 
   /** The layout an elementwise operation keeps: that of an input of the result's shape, where the others can follow. */

@@ -12,7 +12,9 @@ import type { HostTensor } from '../ir/tensor.ts';
 import { findOp } from '../ops/index.ts';
 import type { LowerContext } from '../ops/lower.ts';
 import type { EncodedPlan } from './builder.ts';
-import { Facts, typedOf } from './facts.ts';
+import { type Conclusion, Conclusions, conclude } from './conclusions.ts';
+import type { Deed } from './deeds.ts';
+import { Facts } from './facts.ts';
 import { NodeLowering, type NodeMemory } from './lowering.ts';
 import { Part, type PlanContext } from './part.ts';
 import type { Typed, TypedTensor } from './typed.ts';
@@ -69,8 +71,16 @@ export function wholeGraph(graph: Graph): Rest {
   return { nodes: givers(graph), outputs: graph.outputs, aliases: new Map() };
 }
 
-/** Memory of nodes that outlives plans. */
-export type NodeMemories = WeakMap<Node, NodeMemory>;
+/** What outlives plans: those of one program, but for what packings are known by, which programs share. */
+export class PlanMemory {
+  readonly nodes: WeakMap<Node, NodeMemory>;
+  readonly conclusions = new Conclusions();
+  readonly deeds = new WeakMap<Conclusion, readonly Deed[]>();
+
+  constructor(nodes = new WeakMap<Node, NodeMemory>()) {
+    this.nodes = nodes;
+  }
+}
 
 /**
  * Plans the next stage of `rest`. `typed` holds the types (and small contents) of the values at hand. A generator, so
@@ -80,11 +90,14 @@ export function* planStage(
   rest: Rest,
   typed: ReadonlyMap<Value, Typed>,
   context: PlanContext,
-  memories: NodeMemories,
+  memory: PlanMemory,
 ): Generator<void, Stage> {
-  const planner = new StagePlanner(rest, typed, context, memories);
+  const planner = new StagePlanner(rest, typed, context, memory);
   return yield* planner.run();
 }
+
+/** Nodes that are planned at a stretch, where that is quick. */
+const STRETCH = 8;
 
 /** The output of a view is its first input's bytes. */
 function lowerView(ctx: LowerContext): undefined {
@@ -94,22 +107,23 @@ function lowerView(ctx: LowerContext): undefined {
 class StagePlanner {
   readonly #facts: Facts;
   readonly #context: PlanContext;
-  readonly #memories: NodeMemories;
+  readonly #memory: PlanMemory;
   readonly #outputs: readonly Value[];
   /** The outputs as they are named while steps are emitted. */
   #results: ReadonlySet<Value> = new Set();
   readonly #sections: Section[] = [];
   readonly #known = new Map<Value, HostTensor>();
-  /** Types of the outputs of nodes that have to run. */
-  readonly #types = new Map<Node, readonly Typed[]>();
+  /** What is known of nodes that have to run. */
+  readonly #running = new Map<Node, Conclusion>();
   readonly #nodes: Node[];
   #at = 0;
   #part: Part | undefined;
 
-  constructor(rest: Rest, typed: ReadonlyMap<Value, Typed>, context: PlanContext, memories: NodeMemories) {
+  constructor(rest: Rest, typed: ReadonlyMap<Value, Typed>, context: PlanContext, memory: PlanMemory) {
     this.#facts = new Facts(typed, rest.aliases);
     this.#context = context;
-    this.#memories = memories;
+    this.#memory = memory;
+    memory.conclusions.begin();
     this.#nodes = [...rest.nodes];
     this.#outputs = rest.outputs;
   }
@@ -121,9 +135,10 @@ class StagePlanner {
     const end = this.#at;
     for (this.#at = 0; this.#at < end; ) {
       const node = this.#nodes[this.#at++];
-      const types = this.#types.get(node);
-      if (types) this.#emit(node, types);
-      yield;
+      const conclusion = this.#running.get(node);
+      const repeated = !conclusion || this.#repeat(node, conclusion);
+      if (!repeated) this.#emit(node, conclusion);
+      if (!repeated || this.#at % STRETCH === 0) yield;
     }
     if (dynamic) {
       this.#at++;
@@ -138,15 +153,11 @@ class StagePlanner {
     while (this.#at < this.#nodes.length) {
       const node = this.#nodes[this.#at];
       if (this.#inlineBranch(node)) continue;
-      const types = this.#facts.infer(node);
-      if (!types) return node;
-      this.#checkMemory(node, types);
-      node.outputs.forEach((output, i) => {
-        if (output) this.#facts.set(output, types[i]);
-      });
-      if (!this.#folded(node, types)) this.#types.set(node, types);
+      const conclusion = this.#conclude(node);
+      if (!conclusion) return node;
+      this.#take(node, conclusion);
       this.#at++;
-      yield;
+      if (this.#at % STRETCH === 0) yield;
     }
     return undefined;
   }
@@ -186,7 +197,7 @@ class StagePlanner {
 
   #shapes(): Map<Value, readonly number[]> {
     const shapes = new Map<Value, readonly number[]>();
-    for (const [node, types] of this.#types) {
+    for (const [node, { outputs: types }] of this.#running) {
       node.outputs.forEach((output, i) => {
         const type = types[i];
         if (output && type?.kind === 'tensor') shapes.set(output, type.dims);
@@ -218,53 +229,86 @@ class StagePlanner {
     return true;
   }
 
-  /** Computes a node of known contents at once. */
-  #folded(node: Node, types: readonly Typed[]): boolean {
-    const contents = this.#facts.fold(node, types);
-    if (!contents) return false;
-    node.outputs.forEach((output, i) => {
-      const content = contents[i];
-      if (!output || content?.kind !== 'tensor') return;
-      this.#facts.set(output, typedOf(content, true));
-      this.#known.set(output, content);
-    });
-    return true;
+  /** Types of a node's outputs, and contents where they follow; undefined where they are not known before it has run. */
+  #conclude(node: Node): Conclusion | undefined {
+    const inputs = node.inputs.map((value) => value && this.#facts.typed(this.#facts.resolve(value)));
+    const { conclusions } = this.#memory;
+    const known = conclusions.find(node, inputs);
+    if (known) return known;
+    const { looks } = this.#facts;
+    const types = this.#facts.infer(node);
+    if (!types) return undefined;
+    this.#checkMemory(node, types);
+    const conclusion = conclude(inputs, types, this.#facts.fold(node, types), conclusions.last(node));
+    // What looked further than at types holds for this run alone.
+    const lasts = this.#facts.looks === looks && bodiesOf(node).length === 0;
+    if (lasts) conclusions.add(node, conclusion);
+    return conclusion;
   }
 
-  #emit(node: Node, types: readonly Typed[]): void {
-    const reason = this.#lower(node, types);
+  #take(node: Node, conclusion: Conclusion): void {
+    const { outputs, contents } = conclusion;
+    for (const [i, output] of node.outputs.entries()) {
+      if (!output) continue;
+      this.#facts.set(output, outputs[i]);
+      const content = contents?.[i];
+      if (content?.kind === 'tensor') this.#known.set(output, content);
+    }
+    if (!contents) this.#running.set(node, conclusion);
+  }
+
+  #emit(node: Node, conclusion: Conclusion): void {
+    const reason = this.#lower(node, conclusion);
     if (reason !== undefined) this.#reference(node, reason);
   }
 
+  /** Does again what a lowering for the same types did. */
+  #repeat(node: Node, conclusion: Conclusion): boolean {
+    const deeds = this.#memory.deeds.get(conclusion);
+    return deeds !== undefined && this.#lowering(node, this.#openPart()).repeat(deeds);
+  }
+
   /** Emits native steps; the reason where that is not possible. */
-  #lower(node: Node, types: readonly Typed[]): string | undefined {
+  #lower(node: Node, conclusion: Conclusion): string | undefined {
     const op = findOp(node.domain, node.op);
     const lower = op?.lower ?? (op?.traits?.includes('view') ? lowerView : undefined);
     if (!lower) return 'the operator has no kernel';
-    const inputs = node.inputs.map((value) => value && this.#facts.resolve(value));
-    const native = (typed: Typed | undefined): boolean => typed?.kind === 'tensor' && typed.dtype !== 'string';
+    const native = (typed: Typed | null | undefined): boolean => typed?.kind === 'tensor' && typed.dtype !== 'string';
     const fits =
-      inputs.every((value) => !value || native(this.#facts.typed(value))) &&
-      types.every((type, i) => !node.outputs[i] || native(type));
+      node.inputs.every((value, i) => !value || native(conclusion.inputs[i])) &&
+      conclusion.outputs.every((type, i) => !node.outputs[i] || native(type));
     if (!fits) return 'it handles strings, sequences, optionals or maps';
+    const part = this.#openPart();
+    const mark = part.builder.stepCount;
+    const { looks } = this.#facts;
+    const lowering = this.#lowering(node, part);
+    const reason = lower(lowering);
+    if (reason !== undefined) {
+      if (part.builder.stepCount !== mark) throw new InternalError(`${nodeText(node)}: gave up after emitting steps`);
+      for (const output of node.outputs) if (output) part.forget(output);
+    } else if (lowering.deeds && this.#facts.looks === looks) {
+      this.#memory.deeds.set(conclusion, lowering.deeds);
+    }
+    return reason;
+  }
+
+  #openPart(): Part {
     this.#part ??= new Part(
       this.#context,
       (value) => this.#facts.tensor(value),
       (value) => this.#facts.bordersAhead(value),
     );
-    const part = this.#part;
-    const mark = part.builder.stepCount;
-    let memory = this.#memories.get(node);
+    return this.#part;
+  }
+
+  #lowering(node: Node, part: Part): NodeLowering {
+    let memory = this.#memory.nodes.get(node);
     if (!memory) {
       memory = new Map();
-      this.#memories.set(node, memory);
+      this.#memory.nodes.set(node, memory);
     }
-    const reason = lower(new NodeLowering(node, inputs, part, this.#lowerFacts(node), memory));
-    if (reason !== undefined) {
-      if (part.builder.stepCount !== mark) throw new InternalError(`${nodeText(node)}: gave up after emitting steps`);
-      for (const output of node.outputs) if (output) part.forget(output);
-    }
-    return reason;
+    const inputs = node.inputs.map((value) => value && this.#facts.resolve(value));
+    return new NodeLowering(node, inputs, part, this.#lowerFacts(node), memory);
   }
 
   #lowerFacts(node: Node): ConstructorParameters<typeof NodeLowering>[3] {

@@ -9,7 +9,7 @@ import { type LoadOptions, loadingModel, loadModel } from '../onnx/load.ts';
 import { imposeSparsity } from '../passes/impose-sparsity.ts';
 import { optimize, optimizing } from '../passes/index.ts';
 import { multipliesBytes, rowsAreIndependent } from '../plan/rows.ts';
-import type { Stage } from '../plan/stage.ts';
+import { PlanMemory, type Stage } from '../plan/stage.ts';
 import type { Typed } from '../plan/typed.ts';
 import { type DriveOptions, driveAsync, driveSync, inTurns } from './driver.ts';
 import { AT_CALL_BYTES, copyAtCall, feedIsGone, isShared } from './feed-copies.ts';
@@ -141,10 +141,15 @@ export class CompiledModel {
   #programs(): [Program, Program] {
     const { kernels, jit, memory } = thisMachine();
     const { sparse = true, planCacheSize = 32 } = this.#options;
-    const memories = new WeakMap();
+    const { nodes } = new PlanMemory();
     const program = (threads: number): Program => {
       const plan = { kernels, threads, jit, sparse, memoryLimit: memory };
-      const context = { plan, weights: this.#weights, memories, planLimit: planCacheSize };
+      const context = {
+        plan,
+        weights: this.#weights,
+        planMemory: new PlanMemory(nodes),
+        planLimit: planCacheSize,
+      };
       const sync: SyncDriver = (body) => driveSync(body, { ...this.#drive, threads });
       return new Program(this.#model.graph, context, sync, this.#programStore(threads));
     };

@@ -18,7 +18,7 @@ import { typedOf } from '../plan/facts.ts';
 import type { PlanContext } from '../plan/part.ts';
 import {
   type NativeSection,
-  type NodeMemories,
+  PlanMemory,
   planStage,
   type ReferenceSection,
   type Rest,
@@ -177,7 +177,7 @@ export interface ProgramStore {
 export interface ProgramContext {
   readonly plan: PlanContext;
   readonly weights: Weights;
-  readonly memories: NodeMemories;
+  readonly planMemory: PlanMemory;
   /** Plans kept for each graph and rest. */
   readonly planLimit: number;
 }
@@ -243,15 +243,15 @@ export class Program {
 
   /** The first stage for inputs of these types, for looking at: nothing is packed or kept. */
   *sketch(typed: ReadonlyMap<Value, Typed>): Execution<Stage> {
-    return yield* inBreaths(planStage(this.#first.rest, typed, this.#context.plan, new WeakMap()));
+    return yield* inBreaths(planStage(this.#first.rest, typed, this.#context.plan, new PlanMemory()));
   }
 
   *#plan(cache: StageCache, values: ReadonlyMap<Value, HostValue>): Execution<PlannedStage> {
     const { key, typed } = describe(values);
     const known = cache.find(key, values) ?? (cache === this.#first ? yield* this.#restored(key, values) : undefined);
     if (known) return known;
-    const { plan, memories, weights } = this.#context;
-    const stage = yield* inBreaths(planStage(cache.rest, typed, plan, memories));
+    const { plan, planMemory, weights } = this.#context;
+    const stage = yield* inBreaths(planStage(cache.rest, typed, plan, planMemory));
     const sections: PlannedSection[] = [];
     for (const section of stage.sections) {
       if (section.kind === 'native') {

@@ -5,6 +5,7 @@ import { dtypeInfo } from '../../lib/ir/dtype.ts';
 import { type Graph, makeConstant, type Node, type Value } from '../../lib/ir/graph.ts';
 import { type HostTensor, type HostValue, toParts } from '../../lib/ir/tensor.ts';
 import { runNode } from '../../lib/ops/interpret.ts';
+import { PlanMemory } from '../../lib/plan/stage.ts';
 import { driveSync } from '../../lib/runtime/driver.ts';
 import { thisMachine } from '../../lib/runtime/machine.ts';
 import { Program } from '../../lib/runtime/program.ts';
@@ -54,7 +55,7 @@ export function runLowered(c: LoweredCase, threads = 2): Lowered {
   const machine = thisMachine();
   const weights = new Weights(machine);
   const plan = { kernels: machine.kernels, threads, jit: machine.jit, sparse: true, memoryLimit: 2 ** 34 };
-  const program = new Program(graph, { plan, weights, memories: new WeakMap(), planLimit: 4 }, (body) =>
+  const program = new Program(graph, { plan, weights, planMemory: new PlanMemory(), planLimit: 4 }, (body) =>
     driveSync(body, { threads, priority: 0 }),
   );
   try {

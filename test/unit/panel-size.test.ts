@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { type Graph, makeConstant, makeValue, type Node, tensorType, type Value } from '../../lib/ir/graph.ts';
 import { fromNumbers } from '../../lib/ir/tensor.ts';
 import type { PlanContext } from '../../lib/plan/part.ts';
-import { planStage, type Stage, wholeGraph } from '../../lib/plan/stage.ts';
+import { PlanMemory, planStage, type Stage, wholeGraph } from '../../lib/plan/stage.ts';
 import { type Machine, thisMachine } from '../../lib/runtime/machine.ts';
 import { cheapestPanel, PANEL_SIZES } from '../../lib/runtime/panel-size.ts';
 
@@ -33,7 +33,7 @@ function stagesOf(graph: Graph, item: readonly number[]): Stage[] {
   graph.inputs[0].type = tensorType('float32', ['N', ...item]);
   return PANEL_SIZES.map((size) => {
     const typed = new Map([[graph.inputs[0], { kind: 'tensor', dtype: 'float32', dims: [size, ...item] } as const]]);
-    const planning = planStage(wholeGraph(graph), typed, context, new WeakMap());
+    const planning = planStage(wholeGraph(graph), typed, context, new PlanMemory());
     for (;;) {
       const step = planning.next();
       if (step.done) return step.value;
