@@ -86,7 +86,7 @@ function lowerSegments(ctx: LowerContext, linear: NativeLinear, kind: SparseKind
 
 /** True where constant input 1 has so few nonzeros that {@link sparseProduct} beats a dense product of row-major rows. */
 export function suitsSparseProduct(ctx: LowerContext): boolean {
-  const floats = ctx.outputDtype(0) === 'float32' && ctx.dtype(1) === 'float32';
+  const floats = ctx.dtype(0) === 'float32' && ctx.dtype(1) === 'float32';
   return floats && ctx.hasKernel('matmul.sparse.f32') && ctx.density(1) <= SPARSE_PRODUCT_DENSITY;
 }
 
@@ -143,7 +143,7 @@ export function layerStep(
 }
 
 function lowerRows(ctx: LowerContext, linear: NativeLinear, sizes: LinearSizes): void {
-  if (sizes.rows < SEGMENT_ROWS && suitsSparseProduct(ctx)) {
+  if (sizes.rows < SEGMENT_ROWS && ctx.outputDtype(0) === 'float32' && suitsSparseProduct(ctx)) {
     const [bias, given] = [2, 3].map((i) => (ctx.has(i) ? ctx.input(i) : null));
     sparseProduct(ctx, linear, sizes, [ctx.input(0), bias, given, ctx.output(0)]);
     return;

@@ -78,6 +78,12 @@ test('input weights of few nonzeros', () => {
   }
 });
 
+test('the last states alone', () => {
+  for (const op of ['RNN', 'GRU', 'LSTM'] as const) {
+    checkLowered({ ...recurrent(op, { length: 5, batch: 2, hidden: 9, rich: true }), omitted: [0] });
+  }
+});
+
 test('variants of the cells', () => {
   const base = { length: 3, batch: 2, hidden: 7, rich: true } as const;
   checkLowered(recurrent('RNN', { ...base, attributes: { activations: ['Relu'] } }));
