@@ -64,14 +64,22 @@ function unpack(editor: GraphEditor, node: Node): boolean {
   return true;
 }
 
+/** Dims of float32 that are constant, or made of constant bytes. */
+function constantDims(value: Value): readonly number[] | undefined {
+  const node = value.producer;
+  if (!node) return constantOf(value, 'float32')?.dims;
+  const settled = isOp(node, 'DequantizeLinear') && node.inputs.every((input) => !input || constantOf(input));
+  return settled && dtypeOf(value) === 'float32' ? constantOf(node.inputs[0])?.dims : undefined;
+}
+
 /** True where Gemm becomes a layer with constant weights and bias. */
 function isLayer(node: Node, columns: unknown): boolean {
   const [, b, c] = node.inputs;
-  if (!constantOf(b, 'float32') || intAttribute(node, 'transA', 0) !== 0) return false;
+  if (!b || !constantDims(b) || intAttribute(node, 'transA', 0) !== 0) return false;
   if (!c) return true;
-  const addend = constantOf(c, 'float32');
-  const size = addend ? sizeOf(addend.dims) : 0;
-  return addend !== undefined && (size === 1 || (size === columns && addend.dims.at(-1) === columns));
+  const dims = constantDims(c);
+  const size = dims ? sizeOf(dims) : 0;
+  return dims !== undefined && (size === 1 || (size === columns && dims.at(-1) === columns));
 }
 
 function scaledBy(editor: GraphEditor, node: Node, value: Value, factor: number): Value {

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { foldUnquantized } from '../../../lib/passes/fold-constants.ts';
 import { fuseQuantized } from '../../../lib/passes/fuse-quantized.ts';
 import { moveQuantize } from '../../../lib/passes/move-quantize.ts';
+import { unpackProduct } from '../../../lib/passes/unpack-product.ts';
 import { unpackQuantized } from '../../../lib/passes/unpack-quantized.ts';
 import { attribute, floats, node, opset, port, rawTensor } from '../../models/onnx-writer.ts';
 import { noise, rewrite } from './harness.ts';
@@ -65,6 +66,30 @@ describe('rewrites of quantized graphs', () => {
     const inputs = ['xq', 's0', 'z0', 'w', 'sw', 'zw', 's3', 'z3', 'b'];
     const nodes = [q('x', 0, 'xq'), node('QLinearConv', inputs, ['o'], same), dq('o', 3, 'y')];
     expect(rewrite(model(nodes), passes, step).ops).toEqual(['QuantizeLinear', 'filigree.QConv', 'DequantizeLinear']);
+  });
+
+  test('Gemm of dequantized weights is a layer, no product of computed matrices', () => {
+    const flat = node('Flatten', ['x'], ['f']);
+    const gemm = node('Gemm', ['fd', 'gd', 'bd'], ['g'], { attributes: [attribute.int('transB', 1)] });
+    const matrix = rawTensor('gw', 'int8', [4, 144], Int8Array.from(bytes(4 * 144, 8)));
+    const given = node('DequantizeLinear', ['gw', 'sw', 'zw'], ['gd']);
+    const nodes = [
+      flat,
+      q('f', 0, 'fq'),
+      dq('fq', 0, 'fd'),
+      given,
+      constants[1]!,
+      gemm,
+      q('g', 3, 'o'),
+      dq('o', 3, 'y'),
+    ];
+    const graph = model(nodes);
+    const { ops } = rewrite(
+      { ...graph, initializers: [...graph.initializers!, matrix] },
+      [unpackProduct, ...passes],
+      step,
+    );
+    expect(ops.filter((op) => op !== 'Flatten')).toEqual(['QuantizeLinear', 'filigree.QLinear', 'DequantizeLinear']);
   });
 
   test('dynamic quantization becomes a float product', () => {
