@@ -1,5 +1,6 @@
 // Quantisation and its inverse over row-major tensors, with scales for the tensor, an axis or blocks.
 #include "kernels/elementwise.h"
+#include "simd/narrow.h"
 #include "simd/trigonometry.h"
 
 namespace filigree {
@@ -44,6 +45,23 @@ void divideRound(const float* x, const float* scale, float* y, int64_t n) {
   });
 }
 
+/// y = x + zero, within least and most.
+template <class T>
+void shiftAll(const float* x, const T* zero, int32_t least, int32_t most, T* y, int64_t n) {
+  const I32 low = set1I(least), high = set1I(most);
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    I32 q = toInt(load(x + i));
+    if (zero) q += widen(zero + i);
+    q = selectI(q < low, low, selectI(q > high, high, q));
+    narrow(y + i, q);
+  }
+  for (; i < n; i++) {
+    const int32_t q = static_cast<int32_t>(x[i]) + (zero ? zero[i] : 0);
+    y[i] = static_cast<T>(q < least ? least : q > most ? most : q);
+  }
+}
+
 template <class T>
 void quantizeAs(const Step& step, const Range& range, int32_t least, int32_t most) {
   Space space;
@@ -61,11 +79,7 @@ void quantizeAs(const Step& step, const Range& range, int32_t least, int32_t mos
     const int n = blockLength(space, cursor, end - at);
     divideRound(input<float>(step, 0) + at, scale.block(space, cursor, n), rounded, n);
     const T* z = shifted ? zero.block(space, cursor, n) : nullptr;
-    T* y = output<T>(step, 3) + at;
-    for (int i = 0; i < n; i++) {
-      const int32_t q = static_cast<int32_t>(rounded[i]) + (z ? z[i] : 0);
-      y[i] = static_cast<T>(q < least ? least : q > most ? most : q);
-    }
+    shiftAll(rounded, z, least, most, output<T>(step, 3) + at, n);
     advance(space, &cursor, n);
     at += n;
   }
@@ -81,6 +95,23 @@ void runQuantize(const Step& step, Range* range) {
       return quantizeAs<uint16_t>(step, *range, 0, 65535);
     default:
       return quantizeAs<int16_t>(step, *range, -32768, 32767);
+  }
+}
+
+/// y = (x - zero) * scale.
+template <class T>
+void scaleAll(const T* x, const T* zero, const float* scale, float* y, int64_t n) {
+  int64_t i = 0;
+  if constexpr (sizeof(T) < 4) {
+    for (; i + kLanes <= n; i += kLanes) {
+      I32 v = widen(x + i);
+      if (zero) v -= widen(zero + i);
+      store(y + i, toFloat(v) * load(scale + i));
+    }
+  }
+  for (; i < n; i++) {
+    const int64_t difference = static_cast<int64_t>(x[i]) - (zero ? static_cast<int64_t>(zero[i]) : 0);
+    y[i] = static_cast<float>(difference) * scale[i];
   }
 }
 
@@ -100,12 +131,7 @@ void dequantizeAs(const Step& step, const Range& range) {
     const int n = blockLength(space, cursor, end - at);
     const float* s = scale.block(space, cursor, n);
     const T* z = shifted ? zero.block(space, cursor, n) : nullptr;
-    const T* x = input<T>(step, 0) + at;
-    float* y = output<float>(step, 3) + at;
-    for (int i = 0; i < n; i++) {
-      const int64_t difference = static_cast<int64_t>(x[i]) - (z ? static_cast<int64_t>(z[i]) : 0);
-      y[i] = static_cast<float>(difference) * s[i];
-    }
+    scaleAll(input<T>(step, 0) + at, z, s, output<float>(step, 3) + at, n);
     advance(space, &cursor, n);
     at += n;
   }

@@ -2,6 +2,7 @@
 #include "kernels/byte_params.h"
 #include "kernels/segments_lanes.h"
 #include "simd/line.h"
+#include "simd/narrow.h"
 
 namespace filigree {
 namespace FILIGREE_ISA {
@@ -81,23 +82,106 @@ FILIGREE_INLINE void moveLine(const Transfer& t, uint8_t* line, uint8_t* const* 
   }
 }
 
+/// Fewer tiles of a row are moved one by one.
+constexpr int64_t kFewTiles = 4;
+
+/// Up to kLanes tiles one after the other.
+struct TileRun {
+  /// The first tile's line of the quad, and bytes from a tile to the next.
+  uint8_t* line;
+  int64_t stride, count;
+  /// The lanes' first positions and how many of the run they have.
+  uint8_t* const* tensor;
+  const int64_t* positions;
+};
+
+/// `count` bytes, then zeros.
+FILIGREE_INLINE I32 loadBytes(const uint8_t* from, int64_t count) {
+  if (count >= kLanes) return widen(from);
+  uint8_t bytes[kLanes] = {};
+  for (int64_t i = 0; i < count; i++) bytes[i] = from[i];
+  return widen(bytes);
+}
+
+FILIGREE_INLINE void storeBytes(uint8_t* to, I32 values, int64_t count) {
+  if (count >= kLanes) return narrow(to, values);
+  uint8_t bytes[kLanes];
+  narrow(bytes, values);
+  for (int64_t i = 0; i < count; i++) to[i] = bytes[i];
+}
+
+FILIGREE_INLINE void turn(I32* words) {
+  F32 rows[kLanes];
+  std::memcpy(rows, words, sizeof rows);
+  transpose(rows);
+  std::memcpy(words, rows, sizeof rows);
+}
+
+/// A quad of planes: positions of a lane, which lie together, meet lanes of a tile, which lie together, in a transpose.
 template <bool toLines>
-FILIGREE_INLINE void moveTiles(const Transfer& t, uint8_t* tensor, uint8_t* lines, const Range& range) {
+FILIGREE_INLINE void moveRun(const Transfer& t, const TileRun& run, int64_t channel) {
+  const int64_t planes = least(t.channels - channel, 4);
+  for (int first = 0; first < kLine; first += kLanes) {
+    I32 words[kLanes] = {};
+    uint8_t* const line = run.line + first * 4;
+    if (!toLines) {
+      for (int64_t k = 0; k < run.count; k++) std::memcpy(&words[k], line + k * run.stride, sizeof words[k]);
+      turn(words);
+    }
+    for (int lane = 0; lane < kLanes; lane++) {
+      const int64_t positions = run.positions[first + lane];
+      for (int64_t i = 0; i < planes && positions > 0; i++) {
+        uint8_t* const at = run.tensor[first + lane] + (channel + i) * t.plane;
+        if (toLines) {
+          words[lane] |= loadBytes(at, positions) << static_cast<int32_t>(8 * i);
+        } else {
+          storeBytes(at, words[lane] >> static_cast<int32_t>(8 * i), positions);
+        }
+      }
+    }
+    if (toLines) {
+      turn(words);
+      for (int64_t k = 0; k < run.count; k++) std::memcpy(line + k * run.stride, &words[k], sizeof words[k]);
+    }
+  }
+}
+
+/// Quads [first, last) of `count` tiles of a row from tx on.
+template <bool toLines>
+FILIGREE_INLINE void moveTiles(const Transfer& t, uint8_t* tensor, const LaneRuns& runs, uint8_t* tile, int64_t tx,
+                               int64_t count, int64_t first, int64_t last) {
+  uint8_t* at[kLine];
+  int64_t positions[kLine];
+  for (int lane = 0; lane < kLine; lane++) {
+    const int64_t offset = runs.image[lane] * t.image + (runs.start[lane] + tx) * t.position;
+    positions[lane] = least(runs.count[lane] - tx, count);
+    at[lane] = positions[lane] > 0 ? tensor + offset : nullptr;
+  }
+  for (int64_t quad = first; quad < last; quad++) {
+    if (count == 1) {
+      moveLine<toLines>(t, tile + quad * 64, at, quad * 4);
+    } else {
+      moveRun<toLines>(t, {tile + quad * 64, ceilDivide(t.map.C, 4) * 64, count, at, positions}, quad * 4);
+    }
+  }
+}
+
+template <bool toLines>
+FILIGREE_INLINE void moveUnits(const Transfer& t, uint8_t* tensor, uint8_t* lines, const Range& range) {
   const SegmentMap& map = t.map;
   const int64_t quads = ceilDivide(t.channels, 4), blocks = ceilDivide(quads, kQuads);
-  for (int64_t unit = range.begin; unit < range.end; unit++) {
-    const int64_t first = unit % blocks * kQuads, tx = unit / blocks % map.TW, row = unit / blocks / map.TW;
+  LaneRuns runs;
+  int64_t known = -1;
+  for (int64_t unit = range.begin; unit < range.end;) {
+    const int64_t tx = unit % map.TW, first = unit / map.TW % blocks * kQuads, row = unit / map.TW / blocks;
     const int64_t ty = row % map.TH, z = row / map.TH % map.D, group = row / (map.TH * map.D);
-    const LaneRuns runs = laneRuns(map, group, z, ty);
-    uint8_t* at[kLine];
-    for (int lane = 0; lane < kLine; lane++) {
-      const int64_t offset = runs.image[lane] * t.image + (runs.start[lane] + tx) * t.position;
-      at[lane] = tx < runs.count[lane] ? tensor + offset : nullptr;
-    }
+    if (row != known) runs = laneRuns(map, group, z, ty);
+    known = row;
     uint8_t* const tile = lines + (map.tile(group, z, ty, tx) * ceilDivide(map.C, 4) + t.channel / 4) * 64;
-    for (int64_t quad = first; quad < least(first + kQuads, quads); quad++) {
-      moveLine<toLines>(t, tile + quad * 64, at, quad * 4);
-    }
+    const int64_t left = least(least(range.end - unit, map.TW - tx), kLanes);
+    const int64_t count = t.position == 1 && t.plane != 1 && left >= kFewTiles ? left : 1;
+    moveTiles<toLines>(t, tensor, runs, tile, tx, count, first, least(first + kQuads, quads));
+    unit += count;
   }
 }
 
@@ -105,7 +189,7 @@ template <bool toLines, bool rows>
 void runTransfer(const Step& step, Range* range) {
   Transfer t = {};
   readTransfer(step, rows, &t);
-  moveTiles<toLines>(t, output<uint8_t>(step, toLines ? 0 : 1), output<uint8_t>(step, toLines ? 1 : 0), *range);
+  moveUnits<toLines>(t, output<uint8_t>(step, toLines ? 0 : 1), output<uint8_t>(step, toLines ? 1 : 0), *range);
 }
 
 constexpr const char* kOperands = "r:x w:y";
