@@ -62,7 +62,8 @@ FILIGREE_INLINE const char* readByteParams(const Step& step, int at, ByteParams*
   m.shift = static_cast<float>(floatParam(step, at + 13));
   if (m.kind < 0) return "middle is 0 to 3";
   if (m.kind && !(m.low >= -255 && m.low <= m.high && m.high <= 255)) return "the middle bounds are not those of bytes";
-  if (m.kind && !(m.offset >= -255 && m.offset <= 255)) return "the middle offset is no zero point";
+  const bool whole = m.offset >= -255 && m.offset <= 255 && m.offset == static_cast<float>(static_cast<int>(m.offset));
+  if (m.kind && !whole) return "the middle offset is no zero point";
   if (m.kind >= 2 && b->output == jit::kOutputFloat) return "middle 2 and 3 are for bytes";
   if (b->output < jit::kOutputFloat || b->output > jit::kOutputSigned) return "output is 0, 1 or 2";
   if (!byteRange(b->input_zero_point, b->input_signed)) return "the input's zero point is not a byte";
@@ -109,7 +110,9 @@ FILIGREE_INLINE F32 fusedSum(F32 a, float b, F32 c) {
 /// The bytes in the middle, or v itself. A NaN gives the lowest where there is rounding.
 FILIGREE_INLINE F32 roundMiddle(F32 v, const jit::Middle& m) {
   if (m.kind == 0) return v;
-  return roundSmall(min(max(v, set1(m.low)), set1(m.high))) + m.offset;
+  // The offset is whole, so it joins what roundSmall takes off again.
+  constexpr float kMagic = 12582912.0f;
+  return min(max(v, set1(m.low)), set1(m.high)) + kMagic - (kMagic - m.offset);
 }
 
 /// v without a residual, or with one that is float32.

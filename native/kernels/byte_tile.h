@@ -77,6 +77,7 @@ __attribute__((noinline)) inline void finishFloats(const ByteEnd& end, int64_t r
 
 #if defined(FILIGREE_AVX512)
 /// Rounds four channels of 16 lanes to the bytes of a line. The bounds of bytes are those of saturating packs.
+template <bool kUnscaled>
 struct QuadPacker {
   __m512 scale, high;
   __m512i zero_point, low, flip, order;
@@ -91,7 +92,8 @@ struct QuadPacker {
 
   /// Only too large a number needs a bound before the conversion: what is too small, and NaN, converts to the least.
   FILIGREE_INLINE_MEMBER __m512i whole(F32 v) const {
-    return _mm512_cvtps_epi32(_mm512_min_ps(high, _mm512_mul_ps(reinterpret_cast<__m512>(v), scale)));
+    const __m512 scaled = kUnscaled ? reinterpret_cast<__m512>(v) : _mm512_mul_ps(reinterpret_cast<__m512>(v), scale);
+    return _mm512_cvtps_epi32(_mm512_min_ps(high, scaled));
   }
   FILIGREE_INLINE_MEMBER I32 operator()(const F32* v) const {
     const __m512i first = _mm512_adds_epi16(_mm512_packs_epi32(whole(v[0]), whole(v[1])), zero_point);
@@ -108,16 +110,17 @@ FILIGREE_INLINE I32 unsignedChannel(I32 line, int k) {
   return reinterpret_cast<I32>(_mm512_shuffle_epi8(reinterpret_cast<__m512i>(line), order));
 }
 
-/// finishBytes where nothing but a bound is left of the activation.
-template <int kMiddle, bool kResidual>
+/// finishBytes where nothing but a bound is left of the activation. `kFlat` spares what has no effect there: the
+/// output's scale is 1, and a residual is unsigned.
+template <int kMiddle, bool kResidual, bool kFlat>
 __attribute__((noinline)) void finishQuads(const ByteEnd& end, int64_t rows, const int32_t* sums, int64_t stride,
                                            const float* scale, int32_t* y, const int32_t* residual) {
   ByteParams b = end.bytes;
   b.middle.kind = kMiddle;
-  const QuadPacker pack(end.requantize);
+  const QuadPacker<kFlat> pack(end.requantize);
   // Signed bytes are taken as unsigned ones, 128 more.
-  const I32 flip = set1I(b.residual_signed ? static_cast<int32_t>(0x80808080) : 0);
-  const I32 excess = set1I(b.residual_signed ? 128 : 0);
+  const I32 flip = set1I(!kFlat && b.residual_signed ? static_cast<int32_t>(0x80808080) : 0);
+  const I32 excess = set1I(!kFlat && b.residual_signed ? 128 : 0);
   for (int64_t r = 0; r < rows; r += 4, y += kLine) {
     F32 values[4];
     const I32 quad = kResidual ? loadI(residual + r / 4 * kLine) ^ flip : I32{};
@@ -125,7 +128,8 @@ __attribute__((noinline)) void finishQuads(const ByteEnd& end, int64_t rows, con
     for (int i = 0; i < 4; i++) {
       values[i] = toFloat(loadI(sums + (r + i) * stride)) * scale[r + i];
       if (kResidual) {
-        values[i] = addResidual(values[i], unsignedChannel(quad, i) - excess, b);
+        const I32 bytes = unsignedChannel(quad, i);
+        values[i] = addResidual(values[i], kFlat ? bytes : bytes - excess, b);
       } else {
         values[i] = throughMiddle(values[i], b.middle);
       }
@@ -133,6 +137,14 @@ __attribute__((noinline)) void finishQuads(const ByteEnd& end, int64_t rows, con
     storeI(y, pack(values));
   }
 }
+
+typedef void (*FinishQuads)(const ByteEnd&, int64_t, const int32_t*, int64_t, const float*, int32_t*, const int32_t*);
+
+/// Without a residual every middle is as the first.
+template <bool kFlat>
+constexpr FinishQuads kFinishQuads[] = {finishQuads<0, false, kFlat>, finishQuads<1, false, kFlat>,
+                                        finishQuads<0, true, kFlat>,  finishQuads<1, true, kFlat>,
+                                        finishQuads<2, true, kFlat>,  finishQuads<3, true, kFlat>};
 #endif
 
 /// finishFloats' like to lines of quads. `rows` is a multiple of four: rows past the last channel have a scale of 0.
@@ -141,12 +153,9 @@ __attribute__((noinline)) inline void finishBytes(const ByteEnd& end, int64_t ro
   const ByteParams& b = end.bytes;
 #if defined(FILIGREE_AVX512)
   if (end.requantize.activation == kActivationNone) {
-    constexpr decltype(&finishQuads<0, false>) kinds[] = {finishQuads<0, false>, finishQuads<1, false>,
-                                                          finishQuads<0, true>,  finishQuads<1, true>,
-                                                          finishQuads<2, true>,  finishQuads<3, true>};
-    // Without a residual every middle is the first.
     const int kind = residual ? 2 + b.middle.kind : b.middle.kind != 0;
-    return kinds[kind](end, rows, sums, stride, scale, y, residual);
+    const bool flat = end.requantize.scale == 1 && !(residual && b.residual_signed);
+    return (flat ? kFinishQuads<true> : kFinishQuads<false>)[kind](end, rows, sums, stride, scale, y, residual);
   }
 #endif
   for (int64_t r = 0; r < rows; r += 4, y += kLine) {
