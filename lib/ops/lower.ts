@@ -86,6 +86,8 @@ export interface LowerContext extends NodeReader {
   stridesAhead(i: number): readonly [number, number];
   /** Share of nonzero elements of constant input `i`. */
   density(i: number): number;
+  /** Share of blocks of four neighbours along `axis` of constant input `i`, of bytes, that have a nonzero element. */
+  blockDensity(i: number, axis: number): number;
   /**
    * The number first given under `key` for this node in the session: for parameters of packings that only set the pace,
    * so that other shapes share the packing.

@@ -27,23 +27,36 @@ const SPARSE_DENSITY = { sparse: 0.3, packed: 0.12 } as const;
 
 type Kind = 'sparse' | 'packed' | 'dense' | 'tiles' | 'depthwise';
 
+/** With fewer channels a group leaves most of a tile idle. */
+const TILE_CHANNELS = 32;
+
 /** The kernel for weights that are not sparse: with tile registers, whose groups are whole quads, where there are any. */
 function denseKind(ctx: LowerContext, { groups, input }: Shape): Kind {
-  const whole = groups === 1 || (input.size.c / groups) % 4 === 0;
-  return whole && ctx.hasKernel('conv.segments.tiles.u8') ? 'tiles' : 'dense';
+  const channels = input.size.c / groups;
+  const suits = groups === 1 || (channels % 4 === 0 && channels >= TILE_CHANNELS);
+  return suits && ctx.hasKernel('conv.segments.tiles.u8') ? 'tiles' : 'dense';
+}
+
+/**
+ * True where few enough weights are not zero for generated code or a packed stream. Tiles multiply many times as fast as
+ * vectors, but what ends their sums is slower, which counts where sums are short: the bound is measured on the layers of
+ * ResNet-50 and BERT (docs/design/050-amx.md).
+ */
+function isSparse(ctx: LowerContext, shape: Shape, kind: 'sparse' | 'packed', rival: Kind): boolean {
+  if (!ctx.hasKernel(`conv.segments.${kind}.u8`) || ctx.density(1) > SPARSE_DENSITY[kind]) return false;
+  if (rival !== 'tiles') return true;
+  const depth = (shape.input.size.c / shape.groups) * sizeOf(shape.window.kernel);
+  const bound = kind === 'sparse' ? Math.min(SPARSE_DENSITY.sparse, 0.13 + 20 / depth) : 0.03;
+  return ctx.blockDensity(1, shape.transposed ? 0 : 1) <= bound;
 }
 
 function chooseKind(ctx: LowerContext, shape: Shape): Kind {
   const { groups, input, output } = shape;
   if (groups > 1 && groups === input.size.c && groups === output.size.c) return 'depthwise';
+  const dense = denseKind(ctx, shape);
   // Zeros are the zero point's, which the count of nonzero elements knows only where it is 0.
-  if (ctx.has(3) && toNumbers(ctx.constant(3) as HostTensor).some((zero) => zero !== 0)) return denseKind(ctx, shape);
-  const density = ctx.density(1);
-  const kinds = ['sparse', 'packed'] as const;
-  return (
-    kinds.find((kind) => density <= SPARSE_DENSITY[kind] && ctx.hasKernel(`conv.segments.${kind}.u8`)) ??
-    denseKind(ctx, shape)
-  );
+  if (ctx.has(3) && toNumbers(ctx.constant(3) as HostTensor).some((zero) => zero !== 0)) return dense;
+  return (['sparse', 'packed'] as const).find((kind) => isSparse(ctx, shape, kind, dense)) ?? dense;
 }
 
 /** True where weights less their zero points are signed bytes, which the kernels multiply. */

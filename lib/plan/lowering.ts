@@ -8,7 +8,7 @@ import { sameShape, sizeOf } from '../ir/shape.ts';
 import { type HostTensor, toIntegers } from '../ir/tensor.ts';
 import type { ElementwiseView, LowerContext, Operand, StepParams } from '../ops/lower.ts';
 import { NodeAccess } from '../ops/op.ts';
-import { densityOf } from '../sparse/density.ts';
+import { blockDensityOf, densityOf } from '../sparse/density.ts';
 import { type Deed, DeedRecorder, elementwiseDeed, sameMemory } from './deeds.ts';
 import { physicalView } from './elementwise.ts';
 import type { Part } from './part.ts';
@@ -82,9 +82,15 @@ export class NodeLowering extends NodeAccess implements LowerContext {
     return content && isWhole(content.dtype) ? toIntegers(content) : undefined;
   }
   density(i: number): number {
+    return this.#part.context.sparse ? densityOf(this.#knownConstant(i)) : 1;
+  }
+  blockDensity(i: number, axis: number): number {
+    return this.#part.context.sparse ? blockDensityOf(this.#knownConstant(i), axis) : 1;
+  }
+  #knownConstant(i: number): HostTensor {
     const content = this.constant(i);
     if (!content) throw new InternalError(`input ${i} of ${this.#node.op} is not constant`);
-    return this.#part.context.sparse ? densityOf(content) : 1;
+    return content;
   }
 
   #row(i: number): Operand {

@@ -54,3 +54,42 @@ export function densityOf(tensor: HostTensor): number {
   known.set(tensor, density);
   return density;
 }
+
+const BLOCK = 4;
+
+const knownBlocks = new WeakMap<HostTensor, Map<number, number>>();
+
+/** Blocks of one position of the outer axes and four of `axis`: as many as what lies within `axis` has elements. */
+function countBlocks(tensor: HostTensor, axis: number): number {
+  const { dims } = tensor;
+  const data = tensor.data as ArrayLike<number>;
+  const [depth, stride] = [dims[axis], sizeOf(dims.slice(axis + 1))];
+  const across = Math.ceil(depth / BLOCK);
+  const units = sizeOf(dims.slice(0, axis)) * across;
+  const run = Math.max(1, Math.floor(RUN / (BLOCK * stride)));
+  const runs = Math.min(Math.ceil(units / run), Math.max(1, Math.floor(WHOLE / (run * BLOCK * stride))));
+  let [all, found] = [0, 0];
+  for (let r = 0; r < runs; r++) {
+    const from = runs === 1 ? 0 : Math.floor((r * Math.max(0, units - run)) / (runs - 1));
+    for (let unit = from; unit < Math.min(from + run, units); unit++) {
+      const first = Math.floor(unit / across) * depth + (unit % across) * BLOCK;
+      const end = Math.min(first + BLOCK, (Math.floor(unit / across) + 1) * depth);
+      for (let s = 0; s < stride; s++) {
+        let live = false;
+        for (let k = first; k < end && !live; k++) live = data[k * stride + s] !== 0;
+        all++;
+        if (live) found++;
+      }
+    }
+  }
+  return all === 0 ? 1 : found / all;
+}
+
+/** Share of blocks of four neighbours along `axis` that are not all zero, of a tensor of bytes; large ones are sampled. */
+export function blockDensityOf(tensor: HostTensor, axis: number): number {
+  const remembered = knownBlocks.get(tensor) ?? new Map<number, number>();
+  knownBlocks.set(tensor, remembered);
+  const density = remembered.get(axis) ?? countBlocks(tensor, axis);
+  remembered.set(axis, density);
+  return density;
+}

@@ -230,7 +230,7 @@ FILIGREE_INLINE void addStep1(const int8_t* left, const uint8_t* const* x, int64
 /// them.
 template <int M, int T, bool kSigned>
 __attribute__((noinline)) void multiplyTiles(const TileRuns& runs, const int8_t* left, const uint8_t* const* x,
-                                             const int32_t* starts, int32_t* sums) {
+                                             const int32_t* starts, int32_t* sums, LinesAhead ahead) {
   finishStores();
   const TileCut& cut = *runs.cut;
   const int32_t* const second = starts + (M - 1) * cut.tile_rows * kLine;
@@ -244,6 +244,7 @@ __attribute__((noinline)) void multiplyTiles(const TileRuns& runs, const int8_t*
       for (int64_t w = 0; w < runs.count[2]; w++, offset += runs.step[2]) {
         for (int64_t s = 0; s < cut.steps; s++, left += M * kTileBytes) {
           const int64_t at = offset + cut.stepLine(s) * kTileRowBytes;
+          ahead.step();
           if constexpr (M > 1) {
             addStep2<T, kSigned>(left, x, at);
           } else {
@@ -265,7 +266,8 @@ __attribute__((noinline)) void multiplyTiles(const TileRuns& runs, const int8_t*
   }
 }
 
-typedef void (*MultiplyTiles)(const TileRuns&, const int8_t*, const uint8_t* const*, const int32_t*, int32_t*);
+typedef void (*MultiplyTiles)(const TileRuns&, const int8_t*, const uint8_t* const*, const int32_t*, int32_t*,
+                              LinesAhead);
 
 template <bool kSigned>
 FILIGREE_INLINE MultiplyTiles multiplierOf(int64_t lefts, int64_t rights) {
@@ -336,8 +338,8 @@ const char* checkTiles(const Step& step, Work* work) {
   return nullptr;
 }
 
-/// One panel over a block of tiles.
-void runPanel(const DenseTiles& d, int64_t unit, const TileBlock& block) {
+/// One panel over a block of tiles; meanwhile `next` bytes behind it are fetched.
+void runPanel(const DenseTiles& d, int64_t unit, const TileBlock& block, int64_t next) {
   const TileCut& cut = d.cut;
   const ConvParams& p = d.p;
   const int64_t group = unit / cut.panels(), panel = unit % cut.panels();
@@ -352,14 +354,20 @@ void runPanel(const DenseTiles& d, int64_t unit, const TileBlock& block) {
   alignas(64) int32_t starts[kPanelTiles * kTileRows * kLine];
   alignas(64) int32_t sums[kPanelTiles * kNarrow * kTileRows * kLine];
   for (int64_t r = 0; r < padded; r++) storeI(starts + r * kLine, set1I(head[r]));
+  const int64_t together = lefts == 1 ? kWide : kNarrow, passes = ceilDivide(block.count, together);
+  const int64_t steps = cut.runs * cut.steps;
+  LinesAhead ahead = {left + steps * lefts * kTileBytes, ceilDivide(next / 64, passes * most(steps, 1))};
+  const void* const behind = left + steps * lefts * kTileBytes + next;
   for (int64_t i = 0; i < block.count;) {
-    const int64_t count = least(block.count - i, lefts == 1 ? kWide : kNarrow);
+    if (ahead.at >= behind) ahead.lines = 0;
+    const int64_t count = least(block.count - i, together);
     const uint8_t* x[kWide];
     for (int64_t t = 0; t < count; t++) {
       x[t] = d.x + (block.x[i + t] * d.xLines + p.in_channel / 4 + group * cut.quads) * kTileRowBytes;
     }
     (d.b.input_signed ? multiplierOf<true>(lefts, count) : multiplierOf<false>(lefts, count))(d.runs, left, x, starts,
-                                                                                              sums);
+                                                                                              sums, ahead);
+    ahead.skip(steps);
     for (int64_t t = 0; t < count; t++, i++) {
       uint8_t* const y = d.y + (block.y[i] * d.yLines + yFirst) * 64;
       const uint8_t* const residual =
@@ -380,7 +388,8 @@ void runTiles(const Step& step, Range* range) {
   DenseTiles d = {};
   readTiles(step, &d);
   d.runs.cut = &d.cut;
-  const TileUse use(d.cut.tile_rows, d.cut.depth);
+  TileUse use;
+  use.shape(d.cut.tile_rows, 0, d.cut.depth);
   const int64_t tiles = d.p.tiles(), size = blockTiles(d.p, ceilDivide(d.p.channels_in, 4), kWide);
   const int64_t begin = d.p.split ? 0 : range->begin * kNarrow;
   const int64_t end = d.p.split ? tiles : least(range->end * kNarrow, tiles);
@@ -390,7 +399,10 @@ void runTiles(const Step& step, Range* range) {
   for (int64_t tile = begin; tile < end; tile += size) {
     block.count = least(size, end - tile);
     locateTiles(d.p, tile, &block);
-    for (int64_t unit = firstUnit; unit < lastUnit; unit++) runPanel(d, unit, block);
+    for (int64_t unit = firstUnit; unit < lastUnit; unit++) {
+      const bool ends = unit + 1 == lastUnit;
+      runPanel(d, unit, block, ends ? 0 : d.cut.panelWords(d.cut.panelTiles((unit + 1) % d.cut.panels())) * 4);
+    }
   }
 }
 

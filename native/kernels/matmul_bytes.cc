@@ -5,12 +5,17 @@
 #include "kernels/kernel_support.h"
 #include "simd/bytes.h"
 #include "simd/math.h"
+#if defined(FILIGREE_ISA_amx)
+#include "kernels/tiles.h"
+#endif
 
 namespace filigree {
 namespace FILIGREE_ISA {
 namespace {
 
-#if defined(FILIGREE_AVX512)
+#if defined(FILIGREE_ISA_amx)
+constexpr int kBlockRows = 2 * kTileRows;
+#elif defined(FILIGREE_AVX512)
 constexpr int kBlockRows = 12;
 #else
 constexpr int kBlockRows = 4;
@@ -181,7 +186,11 @@ const char* checkProduct(const Step& step, Work* work) {
   if (step.operands[kResidual].bytes && !holds(step, kResidual, elements, 4)) return "residual is smaller than y";
   work->units = product(p.w.panels(), p.rowBlocks());
   const double busy = p.q.rows < kBlockRows ? static_cast<double>(p.q.rows) : kBlockRows;
+#if defined(FILIGREE_ISA_amx)
+  const double cycles = busy > 2 ? busy * 0.4 + 1 : 2.5;
+#else
   const double cycles = kByteDots ? (busy > 2 ? busy : 2.5) : busy * 4 + 2;
+#endif
   work->cost = static_cast<double>(work->units) * (static_cast<double>(p.w.words()) * cycles * 0.3 + busy * 6);
   work->scratch = 0;
   return nullptr;
@@ -194,32 +203,37 @@ struct Target {
   int64_t row, column;
 };
 
-template <int rows>
-FILIGREE_INLINE void finish(const Target& t, I32 (&acc)[rows][kPanelVectors]) {
-  const Product& p = t.p;
-  const int64_t padded = p.w.padded();
-  const float* scales = input<float>(t.step, kB) + t.column;
-  const int32_t* sums = input<int32_t>(t.step, kB) + padded + t.column;
-  const int32_t* offsets = input<int32_t>(t.step, kB) + 2 * padded + t.column;
-  const RowScale* of = reinterpret_cast<const RowScale*>(input<uint8_t>(t.step, kQ) + p.q.scalesAt()) + t.row;
-  const float* bias = t.step.operands[kBias].bytes ? input<float>(t.step, kBias) + t.column : nullptr;
-  const float* residual = t.step.operands[kResidual].bytes ? input<float>(t.step, kResidual) : nullptr;
-  for (int v = 0; v < kPanelVectors; v++) {
-    const int64_t left = p.w.columns - t.column - v * kLanes;
-    if (left <= 0) break;
-    const int lanes = left < kLanes ? static_cast<int>(left) : kLanes;
-    const F32 scale = load(scales + v * kLanes);
-    const I32 sum = loadI(sums + v * kLanes), offset = loadI(offsets + v * kLanes);
-    const F32 addend = bias ? loadN(bias + v * kLanes, lanes) : zero();
-    for (int r = 0; r < rows; r++) {
-      const int64_t at = (t.row + r) * p.w.columns + t.column + v * kLanes;
-      const I32 whole = acc[r][v] - sum * set1I(of[r].zero) + offset * set1I(of[r].sum);
-      F32 y = fma(toFloat(whole), scale * set1(of[r].scale), addend);
-      if (residual) y = y + loadN(residual + at, lanes);
-      storeN(output<float>(t.step, kY) + at, apply(y, p.activation, p.alpha, p.beta), lanes);
-    }
+/// What follows the sums of one vector of columns, for every row.
+struct ColumnsEnd {
+  const Product& p;
+  const RowScale* of;
+  const float* residual;
+  float* y;
+  int lanes;
+  F32 scale, addend;
+  I32 offset, less;
+
+  /// Vector `v` of the panel; no `lanes` where the columns end before.
+  FILIGREE_INLINE_MEMBER ColumnsEnd(const Target& t, int v) : p(t.p) {
+    const int64_t padded = p.w.padded(), column = t.column + v * kLanes, left = p.w.columns - column;
+    lanes = left <= 0 ? 0 : left < kLanes ? static_cast<int>(left) : kLanes;
+    of = reinterpret_cast<const RowScale*>(input<uint8_t>(t.step, kQ) + p.q.scalesAt()) + t.row;
+    const int64_t at = t.row * p.w.columns + column;
+    residual = t.step.operands[kResidual].bytes ? input<float>(t.step, kResidual) + at : nullptr;
+    y = output<float>(t.step, kY) + at;
+    // Every row has the same scale and zero point.
+    scale = load(input<float>(t.step, kB) + column) * set1(of[0].scale);
+    less = loadI(input<int32_t>(t.step, kB) + padded + column) * set1I(of[0].zero);
+    offset = loadI(input<int32_t>(t.step, kB) + 2 * padded + column);
+    addend = t.step.operands[kBias].bytes ? loadN(input<float>(t.step, kBias) + column, lanes) : zero();
   }
-}
+  FILIGREE_INLINE_MEMBER void finish(int64_t row, I32 sums) const {
+    const I32 whole = sums - less + offset * set1I(of[row].sum);
+    F32 value = fma(toFloat(whole), scale, addend);
+    if (residual) value = value + loadN(residual + row * p.w.columns, lanes);
+    storeN(y + row * p.w.columns, apply(value, p.activation, p.alpha, p.beta), lanes);
+  }
+};
 
 template <int rows>
 void runBlock(const Target& t) {
@@ -239,9 +253,98 @@ void runBlock(const Target& t) {
       acc[r][1] = dotBytes(acc[r][1], x, second);
     }
   }
-  finish<rows>(t, acc);
+  for (int v = 0; v < kPanelVectors; v++) {
+    const ColumnsEnd end(t, v);
+    for (int r = 0; r < rows && end.lanes > 0; r++) end.finish(r, acc[r][v]);
+  }
 }
 
+#if defined(FILIGREE_ISA_amx)
+/// Fewer rows leave tiles idle.
+constexpr int64_t kFewRows = 2;
+
+/// Sums [rows][kPanel] of the first `steps` * 16 words of one block, in tiles of 16 rows.
+template <bool kSecond>
+__attribute__((noinline)) void multiplyBlock(const int32_t* q, int64_t words, const int32_t* b, int64_t steps,
+                                             int32_t* sums, LinesAhead ahead) {
+  constexpr int kPanelBytes = kPanel * 4;
+  finishStores();
+  _tile_zero(0);
+  _tile_zero(1);
+  if constexpr (kSecond) {
+    _tile_zero(2);
+    _tile_zero(3);
+  }
+  const int32_t* const below = q + kTileRows * words;
+  for (int64_t s = 0; s < steps; s++, b += kTileRows * kPanel) {
+    ahead.step();
+    _tile_loadd(4, q + s * kTileRows, words * 4);
+    _tile_loadd(6, b, kPanelBytes);
+    _tile_dpbusd(0, 4, 6);
+    _tile_loadd(7, b + kLanes, kPanelBytes);
+    _tile_dpbusd(1, 4, 7);
+    if constexpr (kSecond) {
+      _tile_loadd(5, below + s * kTileRows, words * 4);
+      _tile_dpbusd(2, 5, 6);
+      _tile_dpbusd(3, 5, 7);
+    }
+  }
+  _tile_stored(0, sums, kPanelBytes);
+  _tile_stored(1, sums + kLanes, kPanelBytes);
+  if constexpr (kSecond) {
+    _tile_stored(2, sums + kTileRows * kPanel, kPanelBytes);
+    _tile_stored(3, sums + kTileRows * kPanel + kLanes, kPanelBytes);
+  }
+}
+
+/// One block: tiles take words by sixteens, the rest of each row follows at its end.
+void runTiles(const Target& target, int64_t rows, LinesAhead ahead) {
+  const Product& p = target.p;
+  const int64_t words = p.w.words(), steps = words / kTileRows;
+  const int32_t* const q = input<int32_t>(target.step, kQ) + target.row * words;
+  const int32_t* const b = input<int32_t>(target.step, kB) + 3 * p.w.padded() + target.column * words;
+  alignas(64) int32_t sums[kBlockRows * kPanel];
+  (rows > kTileRows ? multiplyBlock<true> : multiplyBlock<false>)(q, words, b, steps, sums, ahead);
+  for (int v = 0; v < kPanelVectors; v++) {
+    const ColumnsEnd end(target, v);
+    for (int64_t r = 0; r < rows && end.lanes > 0; r++) {
+      I32 acc = loadI(sums + r * kPanel + v * kLanes);
+      for (int64_t k = steps * kTileRows; k < words; k++) {
+        acc = dotBytes(acc, set1I(q[r * words + k]), loadI(b + k * kPanel + v * kLanes));
+      }
+      end.finish(r, acc);
+    }
+  }
+}
+
+void runProduct(const Step& step, Range* range) {
+  if (range->begin >= range->end) return;
+  const Product p = readProduct(step);
+  const int64_t blocks = p.rowBlocks();
+  TileUse tiles;
+  int64_t shaped = 0;
+  for (int64_t unit = range->begin; unit < range->end; unit++) {
+    // Row blocks run fastest: a panel stays in cache while the rows pass it.
+    const int64_t block = unit % blocks, panel = unit / blocks;
+    const int64_t first = p.q.rows * block / blocks, rows = p.q.rows * (block + 1) / blocks - first;
+    const Target target = {step, p, first, panel * kPanel};
+    if (rows == 1) {
+      runBlock<1>(target);
+    } else if (rows <= kFewRows) {
+      runBlock<kFewRows>(target);
+    } else {
+      if (rows != shaped)
+        tiles.shape(rows < kTileRows ? rows : kTileRows, rows > kTileRows ? rows - kTileRows : 0, kTileRows);
+      shaped = rows;
+      // Of the next panel, what its share of the blocks is.
+      const int64_t lines = p.w.words() * kPanel * 4 / kTileRowBytes, steps = p.w.words() / kTileRows;
+      const int64_t each = unit + blocks < range->end ? (lines / blocks) / (steps ? steps : 1) : 0;
+      const int32_t* const weights = input<int32_t>(step, kB) + 3 * p.w.padded() + (panel + 1) * kPanel * p.w.words();
+      runTiles(target, rows, {weights + lines * block / blocks * 16, each});
+    }
+  }
+}
+#else
 void runProduct(const Step& step, Range* range) {
   const Product p = readProduct(step);
   const int64_t blocks = p.rowBlocks();
@@ -275,6 +378,7 @@ void runProduct(const Step& step, Range* range) {
     }
   }
 }
+#endif
 
 enum { kPackDepth, kPackColumns, kPackSigned, kPackScales, kPackZeros };
 

@@ -16,6 +16,17 @@ const cases: Case[] = [
     [1, 15, 16, 17, 33].map((columns) => ({ rows, depth: 9, columns, signed: columns % 2 === 0 })),
   ),
   ...[1, 3, 4, 5, 15, 16, 17, 64, 300].map((depth) => ({ rows: 3, depth, columns: 20, signed: true, perColumn: true })),
+  // Tiles are of 16 rows and 64 bytes of depth.
+  ...[3, 16, 17, 31, 32, 33, 50, 64].flatMap((rows) =>
+    [63, 64, 65, 130].map((depth) => ({
+      rows,
+      depth,
+      columns: 33,
+      signed: depth % 2 === 0,
+      zeros: true,
+      extras: true,
+    })),
+  ),
   { rows: 7, depth: 40, columns: 35, zeros: true },
   { rows: 7, depth: 40, columns: 35, zeros: true, perColumn: true, extras: true },
   { rows: 7, depth: 40, columns: 35, signed: true, zeros: true, extras: true },

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { fromNumbers, tensor } from '../../lib/ir/tensor.ts';
 import { tensorOfBytes } from '../../lib/onnx/tensor-proto.ts';
-import { densityOf } from '../../lib/sparse/density.ts';
+import { blockDensityOf, densityOf } from '../../lib/sparse/density.ts';
 import { sparsityOf } from '../../lib/sparse/patterns.ts';
 
 test('small tensors are counted', () => {
@@ -60,4 +60,20 @@ test('tensors that are not aligned are sampled where they lie', () => {
   expect(densityOf(unaligned)).toBe(0.25);
   expect(densityOf(tensorOfBytes('float32', [8], bytes.subarray(0, 32)))).toBe(0.25);
   expect((unaligned.data as Float32Array).subarray(0, 5)).toEqual(floats.subarray(0, 5));
+});
+
+test('blocks of four along an axis', () => {
+  // Two rows of five channels: blocks of four and of one.
+  const rows = tensor('int8', [2, 5], Int8Array.of(0, 0, 7, 0, 0, 0, 0, 0, 0, 1));
+  expect(blockDensityOf(rows, 1)).toBe(0.5);
+  expect(blockDensityOf(rows, 0)).toBe(0.4);
+  // [K, N]: blocks of four rows of each column.
+  const columns = tensor('uint8', [4, 3], Uint8Array.of(0, 1, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0));
+  expect(blockDensityOf(columns, 0)).toBeCloseTo(1 / 3);
+  // Taps lie within channels.
+  const taps = tensor('int8', [1, 4, 2], Int8Array.of(0, 5, 0, 0, 0, 0, 0, 0));
+  expect(blockDensityOf(taps, 1)).toBe(0.5);
+  expect(blockDensityOf(tensor('int8', [0, 4], new Int8Array(0)), 1)).toBe(1);
+  const large = Int8Array.from({ length: 512 * 1024 }, (_, i) => (Math.floor(i / 4) % 5 === 0 && i % 4 === 2 ? 1 : 0));
+  expect(blockDensityOf(tensor('int8', [512, 1024], large), 1)).toBeCloseTo(0.2, 2);
 });
