@@ -3,7 +3,8 @@
   'variables': {
     'manifest': 'node -p "const m = require(\'./native/sources.json\');',
     'kernels': ['<!@(<(manifest) m.kernels.concat(m.byteKernels).join(\' \')")'],
-    'amx_kernels': ['<!@(<(manifest) m.amxKernels.join(\' \')")'],
+    'bf16_kernels': ['<!@(<(manifest) m.bf16Kernels.join(\' \')")'],
+    'amx_kernels': ['<!@(<(manifest) m.amxKernels.concat(m.bf16Kernels).join(\' \')")'],
     'byte_kernels': ['<!@(<(manifest) m.byteKernels.join(\' \')")'],
     'plain': ['-std=c++20', '-ffp-contract=off', '-fno-exceptions', '-fno-rtti', '-O3'],
   },
@@ -22,7 +23,8 @@
      'defines': ['NAPI_VERSION=8', 'NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS'],
      'conditions': [
        ['OS=="linux"', {'ldflags': ['-static-libstdc++', '-static-libgcc', '-Wl,--exclude-libs,ALL', '-Wl,-z,nodelete']}],
-       ['target_arch=="x64"', {'dependencies': ['kernels_avx2', 'kernels_avx512', 'kernels_avx512vnni', 'kernels_amx']}]]},
+       ['target_arch=="x64"', {'dependencies': ['kernels_avx2', 'kernels_avx512', 'kernels_avx512vnni', 'kernels_avx512bf16',
+                                           'kernels_amx']}]]},
   ],
   'conditions': [['target_arch=="x64"', {'targets': [
     {'target_name': 'kernels_avx2', 'type': 'static_library', 'sources': ['<@(kernels)'],
@@ -34,6 +36,10 @@
     {'target_name': 'kernels_avx512vnni', 'type': 'static_library', 'sources': ['<@(byte_kernels)'],
      'cflags_cc': ['<@(plain)', '<!@(<(manifest) m.isas.avx512vnni.join(\' \')")'],
      'defines': ['FILIGREE_ISA=avx512vnni', 'FILIGREE_ISA_avx512vnni=1']},
+    {'target_name': 'kernels_avx512bf16', 'type': 'static_library',
+     'sources': ['native/kernels/registry.cc', '<@(bf16_kernels)'],
+     'cflags_cc': ['<@(plain)', '<!@(<(manifest) m.isas.avx512bf16.join(\' \')")'],
+     'defines': ['FILIGREE_ISA=avx512bf16', 'FILIGREE_ISA_avx512bf16=1']},
     {'target_name': 'kernels_amx', 'type': 'static_library', 'sources': ['<@(amx_kernels)'],
      'cflags_cc': ['<@(plain)', '<!@(<(manifest) m.isas.amx.join(\' \')")'],
      'defines': ['FILIGREE_ISA=amx', 'FILIGREE_ISA_amx=1']},

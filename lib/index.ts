@@ -10,7 +10,7 @@ export type { HostMap, HostOptional, HostSequence, HostTensor, HostValue } from 
 export * from './ort/index.ts';
 export { Batcher, type BatcherOptions } from './runtime/batcher.ts';
 export type { NonTensor, RunValue, TensorLike } from './runtime/feeds.ts';
-export type { RunOptions, Scheduler, SessionOptions } from './runtime/options.ts';
+export type { Precision, RunOptions, Scheduler, SessionOptions } from './runtime/options.ts';
 export { type RunValues, Session } from './runtime/session.ts';
 export { StatefulSession } from './runtime/stateful.ts';
 export type { StreamOptions } from './runtime/stream.ts';

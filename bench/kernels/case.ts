@@ -46,7 +46,14 @@ export interface KernelResult {
   readonly bound: 'FMA' | 'loads' | 'bandwidth';
 }
 
-const lanesOf: Readonly<Record<string, number>> = { portable: 4, avx2: 8, avx512: 16, avx512vnni: 16, amx: 16 };
+const lanesOf: Readonly<Record<string, number>> = {
+  portable: 4,
+  avx2: 8,
+  avx512: 16,
+  avx512vnni: 16,
+  avx512bf16: 16,
+  amx: 16,
+};
 
 /** Floats of a vector of this instruction set. */
 export const vectorLanes = (isa: string): number => lanesOf[isa] ?? 4;

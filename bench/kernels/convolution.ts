@@ -76,7 +76,7 @@ function loadsOf(
   const { tiles } = layer.output;
   const vectors = lineVectors(isa);
   // Without products of four bytes, four are two pairs of 16 bits.
-  const words = bytes && isa !== 'avx512vnni' && isa !== 'amx' ? 2 : 1;
+  const words = bytes && !['avx512vnni', 'avx512bf16', 'amx'].includes(isa) ? 2 : 1;
   if (form === 'sparse') return words * tiles * (nonzeros + vectors * linesOf(keep, columns, GENERATED_ROWS));
   if (form === 'packed') return words * nonzeros * (tiles * vectors + Math.ceil(tiles / packedTiles(isa)));
   const block = denseBlock(isa, bytes);

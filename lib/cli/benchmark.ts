@@ -64,7 +64,7 @@ export const benchmarkCommand: Command = {
     }
     const perRun = scheduler === 'throughput' ? 1 : threads;
     const streams = args.count('streams', scheduler === 'throughput' ? threads : 1, 1);
-    const { compiled, feeds, batch, imposed, loadMs } = openModel(args, perRun);
+    const { compiled, feeds, batch, imposed, precision, loadMs } = openModel(args, perRun);
     const planning = performance.now();
     await compiled.prepare(feeds);
     const planned = performance.now();
@@ -78,7 +78,7 @@ export const benchmarkCommand: Command = {
       engine: 'filigree',
       version: packageVersion(),
       model: basename(path, '.onnx'),
-      ...{ batch, threads, scheduler, streams, isa: thisMachine().isa },
+      ...{ batch, threads, scheduler, streams, isa: thisMachine().isa, precision },
       median_ms: quantile(times, 0.5),
       min_ms: times[0],
       p90_ms: quantile(times, 0.9),
@@ -94,7 +94,9 @@ export const benchmarkCommand: Command = {
     compiled.dispose();
     warnImposed(imposed, out);
     const ms = (x: number): string => `${x.toFixed(3)} ms`;
-    out.line(`${result.model}, batch ${batch}, ${threads} threads, ${scheduler}, ${streams} at once, ${result.isa}`);
+    out.line(
+      `${result.model}, batch ${batch}, ${threads} threads, ${scheduler}, ${streams} at once, ${result.isa}, ${precision}`,
+    );
     out.line(
       `median ${ms(result.median_ms)}  min ${ms(result.min_ms)}  p90 ${ms(result.p90_ms)}  p99 ${ms(result.p99_ms)}`,
     );

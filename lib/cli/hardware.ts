@@ -10,6 +10,7 @@ const meaning: Readonly<Record<string, readonly [fp32: string, int8: string, spa
   avx2: ['256-bit vectors', 'emulated exactly', 'packed streams'],
   avx512: ['512-bit vectors', 'emulated exactly', 'generated code'],
   avx512vnni: ['512-bit vectors', '8-bit dot products (VNNI), four times the rate of float', 'generated code'],
+  avx512bf16: ['512-bit vectors', '8-bit dot products (VNNI), four times the rate of float', 'generated code'],
   amx: ['512-bit vectors', 'tiles (AMX), 32 times the rate of float', 'generated code'],
 };
 

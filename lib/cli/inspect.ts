@@ -5,13 +5,17 @@ import type { Value, ValueType } from '../ir/graph.ts';
 import { isConcrete, shapeText, sizeOf } from '../ir/shape.ts';
 import type { HostTensor, HostValue } from '../ir/tensor.ts';
 import { macsOf, weightOf } from '../ops/arithmetic.ts';
+import { isRounded } from '../ops/bf16-products.ts';
 import { opKey } from '../ops/op.ts';
 import type { Stage } from '../plan/stage.ts';
 import { CompiledModel } from '../runtime/compiled.ts';
+import { thisMachine } from '../runtime/machine.ts';
+import type { Precision } from '../runtime/options.ts';
 import { profileRuns } from '../runtime/profile.ts';
 import { type Sparsity, sparsityOf } from '../sparse/patterns.ts';
 import { type Command, grouped, mebibytes, type Output, table } from './command.ts';
 import { gatherInputs, parseShapes } from './feeds.ts';
+import { precisionOf, precisionOption } from './model-options.ts';
 import { type Fallback, fallbacksOf } from './why.ts';
 
 interface Layer {
@@ -42,7 +46,7 @@ function placement(stages: readonly Stage[]): Map<object, string> {
         continue;
       }
       for (const { kernel, node } of section.plan.steps) {
-        const own = !/^(segments\.|copy|fill|strided|pack)/.test(kernel);
+        const own = !/^(segments\.|copy|fill|strided|pack|rows\.bf16|panels\.bf16)/.test(kernel);
         if (own || !places.has(node)) places.set(node, kernel);
       }
     }
@@ -126,6 +130,20 @@ function layerRow(layer: Layer): string[] {
   return [...cells, mega(layer.macs), mega(layer.effectiveMacs), layer.runsOn];
 }
 
+/** What the precision asked for comes to. */
+function precisionFacts(asked: Precision, stages: readonly Stage[]) {
+  const sections = stages.flatMap((stage) => stage.sections.filter((section) => section.kind === 'native'));
+  const steps = sections.flatMap(({ plan }) => plan.steps.filter(({ kernel }) => isRounded(kernel)));
+  const { bf16, isa } = thisMachine();
+  const text =
+    asked === 'float32'
+      ? 'float32'
+      : bf16
+        ? `bf16: ${steps.length} steps multiply bfloat16 and sum float32`
+        : `bf16 was asked for, but ${isa} has no fast products of bfloat16: all is float32`;
+  return { asked, roundedSteps: steps.length, text };
+}
+
 function printFallbacks(fallbacks: readonly Fallback[], out: Output): void {
   const share = fallbacks.reduce((sum, each) => sum + each.share, 0);
   out.line(`nodes on references: ${fallbacks.length}${fallbacks.length ? `, ${percent(share)} of a run` : ''}`);
@@ -144,13 +162,14 @@ export const inspectCommand: Command = {
     shape: { type: 'string', value: 'NAME=1x3x224x224,...', help: 'shapes of inputs, or sizes of symbolic dimensions' },
     batch: { type: 'string', value: 'N', help: 'size of the first dimension where it is symbolic (1)' },
     input: { type: 'string', multiple: true, value: '[NAME=]FILE', help: 'an input from a file, for --why' },
+    ...precisionOption,
     why: {
       type: 'boolean',
       help: 'run it, and list every node on its reference: reason, share of the time, what would help',
     },
   },
   async run(args, out) {
-    const compiled = CompiledModel.openSync(args.positionals[0]);
+    const compiled = CompiledModel.openSync(args.positionals[0], { precision: precisionOf(args) });
     const { model } = compiled;
     const wishes = parseShapes(args.text('shape'), args.count('batch', 1), model);
     const feeds = gatherInputs(model, args.list('input'), wishes);
@@ -185,6 +204,7 @@ export const inspectCommand: Command = {
       references:
         fallbacks ??
         references.map(({ node, reason }) => ({ node: node.name, op: opKey(node.domain, node.op), reason })),
+      precision: precisionFacts(precisionOf(args), stages),
       complete: stage.rest === undefined,
     });
     for (const { name, type } of model.inputs) out.line(`input   ${name}: ${typeText(type)}`);
@@ -206,6 +226,8 @@ export const inspectCommand: Command = {
       `multiply-adds ${grouped(sum((l) => l.macs))}, with nonzero weights ${grouped(sum((l) => l.effectiveMacs))}`,
     );
     out.line(`memory: working ${mebibytes(memory.arenaBytes)}, packed weights ${mebibytes(memory.packedBytes)}`);
+    const { text } = precisionFacts(precisionOf(args), stages);
+    out.line(`precision  ${text}`);
     if (fallbacks) {
       printFallbacks(fallbacks, out);
     } else {

@@ -3,8 +3,21 @@
 import { OptionError } from '../errors.ts';
 import type { HostValue } from '../ir/tensor.ts';
 import { CompiledModel } from '../runtime/compiled.ts';
+import type { Precision } from '../runtime/options.ts';
 import type { Arguments, OptionHelp, Output } from './command.ts';
 import { gatherInputs, parseShapes } from './feeds.ts';
+
+/** The option of commands that load a model. */
+export const precisionOption: Readonly<Record<'precision', OptionHelp>> = {
+  precision: { type: 'string', value: 'P', help: 'float32 (default); bf16: dense products may round to bfloat16' },
+};
+
+/** The precision asked for. */
+export function precisionOf(args: Arguments): Precision {
+  const text = args.text('precision') ?? 'float32';
+  if (text === 'float32' || text === 'bf16') return text;
+  throw new OptionError(`--precision: expected float32 or bf16, got "${text}"`, { option: 'precision' });
+}
 
 export const modelOptions: Readonly<Record<string, OptionHelp>> = {
   batch: { type: 'string', value: 'N', help: 'size of the first dimension where it is symbolic (1)' },
@@ -17,6 +30,7 @@ export const modelOptions: Readonly<Record<string, OptionHelp>> = {
   },
   threads: { type: 'string', value: 'T', help: 'most threads of a run (the usable cores)' },
   cache: { type: 'string', value: 'DIR', help: 'keep plans and packed weights here, for the next start' },
+  ...precisionOption,
   'impose-sparsity': {
     type: 'string',
     value: 'SHARE',
@@ -30,6 +44,7 @@ export interface OpenedModel {
   readonly batch: number;
   /** Share of zeros imposed on the weights; 0 where they are the model's own. */
   readonly imposed: number;
+  readonly precision: Precision;
   /** Milliseconds of loading and rewriting. */
   readonly loadMs: number;
 }
@@ -42,10 +57,11 @@ export function openModel(args: Arguments, threads: number): OpenedModel {
       option: 'impose-sparsity',
     });
   }
+  const precision = precisionOf(args);
   const start = performance.now();
   const cache = args.text('cache');
   const compiled = CompiledModel.openSync(args.positionals[0], {
-    ...{ threads, imposeSparsity: imposed },
+    ...{ threads, imposeSparsity: imposed, precision },
     ...(cache === undefined ? {} : { cache }),
   });
   const loadMs = performance.now() - start;
@@ -56,7 +72,7 @@ export function openModel(args: Arguments, threads: number): OpenedModel {
     compiled.dispose();
     throw new OptionError(`--batch: no input of the model takes ${batch} as its first dimension`, { option: 'batch' });
   }
-  return { compiled, feeds, batch, imposed, loadMs };
+  return { compiled, feeds, batch, imposed, precision, loadMs };
 }
 
 /** Says that imposed sparsity makes outputs worthless. */

@@ -19,6 +19,7 @@ export interface ProfileReport extends Omit<Profile, 'spans'> {
   readonly model: string;
   readonly batch: number;
   readonly isa: string;
+  readonly precision: string;
   readonly cpu: string;
   readonly imposedSparsity: number;
   readonly arenaBytes: number;
@@ -57,7 +58,7 @@ function operatorRow(each: OperatorProfile): string[] {
 
 function print(report: ProfileReport, out: Output): void {
   const { runs, threads, panels, peaks } = report;
-  out.line(`${report.model}, batch ${report.batch}, ${threads} threads, ${report.isa}`);
+  out.line(`${report.model}, batch ${report.batch}, ${threads} threads, ${report.isa}, ${report.precision}`);
   out.line(
     `${runs} runs with a clock at every step: median ${milliseconds(report.wallMs)} ms, least ${milliseconds(report.leastMs)} ms`,
   );
@@ -107,7 +108,7 @@ export const profileCommand: Command = {
   },
   async run(args, out) {
     const { isa, cores } = thisMachine();
-    const { compiled, feeds, batch, imposed } = openModel(args, args.count('threads', cores, 1));
+    const { compiled, feeds, batch, imposed, precision } = openModel(args, args.count('threads', cores, 1));
     for (let i = 0; i < 3; i++) await compiled.run(feeds);
     const profile = await profileRuns(compiled, feeds, args.count('runs', 20, 1));
     const { spans: _, ...numbers } = profile;
@@ -116,6 +117,7 @@ export const profileCommand: Command = {
     );
     const report: ProfileReport = {
       ...{ engine: 'filigree', version: packageVersion(), model: basename(args.positionals[0], '.onnx'), batch, isa },
+      precision,
       ...{ cpu: native().hardware().brand, imposedSparsity: imposed, arenaBytes: Math.max(0, ...arenas) },
       ...{ packedBytes: compiled.packedBytes, ...numbers, operators: byOperator(profile.layers) },
     };

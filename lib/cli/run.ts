@@ -8,6 +8,7 @@ import { encodeNpy } from '../onnx/npy.ts';
 import { CompiledModel } from '../runtime/compiled.ts';
 import type { Command } from './command.ts';
 import { gatherInputs, parseShapes } from './feeds.ts';
+import { precisionOf, precisionOption } from './model-options.ts';
 
 interface Summary {
   readonly name: string;
@@ -72,10 +73,11 @@ export const runModelCommand: Command = {
     shape: { type: 'string', value: 'NAME=1x3x224x224,...', help: 'shapes of inputs, or sizes of symbolic dimensions' },
     batch: { type: 'string', value: 'N', help: 'size of the first dimension where it is symbolic (1)' },
     threads: { type: 'string', value: 'T', help: 'most threads (the usable cores)' },
+    ...precisionOption,
   },
   async run(args, out) {
     const threads = args.text('threads') === undefined ? {} : { threads: args.count('threads', 1, 1) };
-    const compiled = CompiledModel.openSync(args.positionals[0], threads);
+    const compiled = CompiledModel.openSync(args.positionals[0], { ...threads, precision: precisionOf(args) });
     const batch = args.text('batch') === undefined ? undefined : args.count('batch', 1);
     const wishes = parseShapes(args.text('shape'), batch, compiled.model);
     const results = await compiled.run(gatherInputs(compiled.model, args.list('input'), wishes));

@@ -10,6 +10,7 @@ import {
   windowBorders,
 } from '../ir/segments.ts';
 import { sizeOf } from '../ir/shape.ts';
+import { ROUNDED_DENSITY } from './bf16-products.ts';
 import type { Activation } from './epilogue.ts';
 import type { LowerContext, Operand, StepParams } from './lower.ts';
 
@@ -134,12 +135,18 @@ const SPARSE_DENSITY = { generated: 0.45, packed: 0.25 } as const;
 /** Code and weights of generated rows take about this many bytes a nonzero. */
 const BYTES_PER_NONZERO = 15;
 
-type KernelKind = 'sparse' | 'packed' | 'dense' | 'lanes' | 'depthwise';
+/** `rounded` is the dense kernel with products of bfloat16. */
+type KernelKind = 'sparse' | 'packed' | 'dense' | 'lanes' | 'rounded' | 'depthwise';
+
+const nameOf = (kind: KernelKind): string =>
+  kind === 'rounded' ? 'conv.segments.dense.bf16' : `conv.segments.${kind}.f32`;
 
 function chooseKernel(ctx: LowerContext, conv: NativeConv, channels: number): KernelKind {
-  const has = (kind: KernelKind): boolean => ctx.hasKernel(`conv.segments.${kind}.f32`);
+  const has = (kind: KernelKind): boolean => ctx.hasKernel(nameOf(kind));
   if (conv.group === channels && conv.group > 1 && has('depthwise')) return 'depthwise';
   const density = ctx.density(1);
+  // A lone channel would be half a pair.
+  if (ctx.bf16 && channels > conv.group && density > ROUNDED_DENSITY) return 'rounded';
   if (density <= SPARSE_DENSITY.generated && has('sparse')) return 'sparse';
   if (density <= SPARSE_DENSITY.packed && has('packed')) return 'packed';
   return 'dense';
@@ -199,7 +206,7 @@ export function lowerConv(ctx: LowerContext, conv: NativeConv): string | undefin
   const { residual, y } = placeResult(ctx, layouts.output);
   const tiles = interiorTiles(layouts.output);
   const sparse = kind === 'sparse' || kind === 'packed';
-  const bytes = weights * (kind === 'sparse' ? ctx.density(1) * BYTES_PER_NONZERO : 4);
+  const bytes = weights * (kind === 'sparse' ? ctx.density(1) * BYTES_PER_NONZERO : kind === 'rounded' ? 2 : 4);
   const split = kind === 'depthwise' ? 0 : chooseSplit(ctx, tiles, bytes);
   const params = {
     ...windowParams(conv, layouts.input.size, layouts.output.size),
@@ -211,7 +218,7 @@ export function lowerConv(ctx: LowerContext, conv: NativeConv): string | undefin
     res: residual?.layout ?? [],
   };
   const packing = packWeights(ctx, conv, kind, residual !== null, split === 0 ? Math.ceil(tiles / ctx.threads) : tiles);
-  ctx.step(`conv.segments.${kind}.f32`, [x, packing, residual, y], params);
+  ctx.step(nameOf(kind), [x, packing, residual, y], params);
   return undefined;
 }
 
@@ -233,13 +240,16 @@ function packWeights(ctx: LowerContext, conv: NativeConv, kind: KernelKind, resi
     taps: sizeOf(conv.window.kernel),
   };
   const sources = [ctx.input(1), ctx.has(2) ? ctx.input(2) : null];
-  if (kind === 'dense' || kind === 'lanes') {
-    return ctx.packed(`pack.conv.segments.${kind}.f32`, sources, { ...shape, transposed: 0 });
+  const packer = `pack.${nameOf(kind)}`;
+  if (kind === 'rounded') {
+    const { kernel, dilations } = conv.window;
+    const run_taps = conv.group === 1 && dilations[2] === 1 ? kernel[2] : 1;
+    return ctx.packed(packer, sources, { ...shape, run_taps, transposed: 0 });
   }
-  if (kind === 'depthwise') return ctx.packed('pack.conv.segments.depthwise.f32', sources, { ...shape, transposed: 0 });
+  if (kind !== 'sparse' && kind !== 'packed') return ctx.packed(packer, sources, { ...shape, transposed: 0 });
   const { kind: activation, alpha, beta } = conv.activation;
   const batch = ctx.dims(0)[0] > 1;
-  return ctx.packed(`pack.conv.segments.${kind}.f32`, sources, {
+  return ctx.packed(packer, sources, {
     ...shape,
     transposed: 0,
     residual,

@@ -3,6 +3,7 @@
 import { dtypeInfo } from '../ir/dtype.ts';
 import { rowsLayout, type SegmentLayout } from '../ir/segments.ts';
 import { sizeOf } from '../ir/shape.ts';
+import { ROUNDED_DENSITY, roundedLayer, roundedProducts, roundsProducts } from './bf16-products.ts';
 import { type Activation, NO_ACTIVATION } from './epilogue.ts';
 import type { LowerContext, Operand } from './lower.ts';
 import { floatInput, intoFloatOutput, optionalFloatInput, servedByFloat32 } from './lower-floats.ts';
@@ -34,6 +35,7 @@ export interface LinearSizes {
 function sparseKind(ctx: LowerContext, rows: number): SparseKind | undefined {
   if (rows < SEGMENT_ROWS) return undefined;
   const density = ctx.density(1);
+  if (ctx.bf16 && density > ROUNDED_DENSITY) return undefined;
   const kinds: readonly SparseKind[] = ['sparse', 'packed'];
   return kinds.find((kind) => density <= SPARSE_DENSITY[kind] && ctx.hasKernel(`conv.segments.${kind}.f32`));
 }
@@ -137,9 +139,14 @@ export function layerStep(
   sizes: LinearSizes,
   [residual, y]: readonly [Operand | null, Operand],
 ): void {
+  const bias = optionalFloatInput(ctx, 2);
+  if (ctx.bf16) {
+    roundedLayer(ctx, sizes, linear, [bias, residual, y]);
+    return;
+  }
   const b = packedWeights(ctx, ctx.input(1), linear.transposed, sizes);
   const params = { ...productParams(sizes, true, linear.activation), a_offsets: [0], b_offsets: [0] };
-  ctx.step('matmul.f32', [floatInput(ctx, 0), b, optionalFloatInput(ctx, 2), residual, y], params);
+  ctx.step('matmul.f32', [floatInput(ctx, 0), b, bias, residual, y], params);
 }
 
 function lowerRows(ctx: LowerContext, linear: NativeLinear, sizes: LinearSizes): void {
@@ -159,6 +166,10 @@ export function lowerProducts(
   matrices: { readonly a: ArrayLike<number>; readonly b: ArrayLike<number> },
 ): string | undefined {
   if (!servedByFloat32(ctx.outputDtype(0))) return `no kernel for ${ctx.outputDtype(0)}`;
+  if (roundsProducts(ctx, sizes)) {
+    intoFloatOutput(ctx, 0, (y) => roundedProducts(ctx, sizes, NO_ACTIVATION, matrices, y));
+    return undefined;
+  }
   const { rows, depth, columns } = sizes;
   const offsets = (numbers: ArrayLike<number>, size: number): number[] => Array.from(numbers, (i) => i * size);
   const a_offsets = offsets(matrices.a, rows * depth);

@@ -93,6 +93,8 @@ export interface LowerContext extends NodeReader {
    * so that other shapes share the packing.
    */
   once(key: string, value: number): number;
+  /** True where products may round their operands to bfloat16, and the addon has kernels that do. */
+  readonly bf16: boolean;
   /** Threads a run may use. */
   readonly threads: number;
 }

@@ -8,7 +8,7 @@ import { isFresh, type Shape } from '../ir/shape.ts';
 import type { HostTensor, HostValue } from '../ir/tensor.ts';
 import { CompiledModel } from '../runtime/compiled.ts';
 import { isOrtType, valueForCaller } from '../runtime/feeds.ts';
-import { checkOutputLocation, checkRunOptions, checkSessionOptions } from './options.ts';
+import { checkOutputLocation, checkRunOptions, checkSessionOptions, precisionOf } from './options.ts';
 import { feedContent, fillTarget, sharesBuffer, targetContent } from './tensors.ts';
 import { Trace } from './trace.ts';
 
@@ -65,6 +65,7 @@ export class SessionRunner implements InferenceSessionHandler {
     const given = (options.externalData ?? []) as readonly { path: string; data: Uint8Array }[];
     const compiled = await CompiledModel.open(typeof source === 'string' ? source : copyOf(source), {
       ...(threads ? { threads } : {}),
+      precision: precisionOf(options),
       optimization: options.graphOptimizationLevel === 'disabled' ? 'none' : 'all',
       externalData: new Map(given.map(({ path, data }) => [path.replace(/^\.\//, ''), copyOf(data)])),
     });

@@ -2,6 +2,7 @@
 
 import type { InferenceSession } from 'onnxruntime-common';
 import { UnsupportedError } from '../errors.ts';
+import type { Precision } from '../runtime/options.ts';
 
 type Check = (value: unknown, name: string) => void;
 
@@ -122,4 +123,13 @@ export function checkOutputLocation(wanted: unknown, outputs: readonly string[])
 /** The same for the options of a run. */
 export function checkRunOptions(options: InferenceSession.RunOptions): void {
   check(options, runChecks, 'runOptions');
+}
+
+/** What `extra: { filigree: { precision } }` asks for: this runtime's own settings go where others take theirs. */
+export function precisionOf({ extra }: InferenceSession.SessionOptions): Precision {
+  const own = (extra as { filigree?: { precision?: string } } | undefined)?.filigree?.precision ?? 'float32';
+  if (own !== 'float32' && own !== 'bf16') {
+    throw new RangeError(`${where('sessionOptions.extra.filigree.precision')} is not supported: ${own}`);
+  }
+  return own;
 }

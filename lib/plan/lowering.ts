@@ -34,6 +34,7 @@ export class NodeLowering extends NodeAccess implements LowerContext {
   readonly #memory: NodeMemory;
   readonly #recorder = new DeedRecorder();
   readonly threads: number;
+  readonly bf16: boolean;
 
   /** `inputs` are the node's, with values of inlined branches replaced. */
   constructor(node: Node, inputs: readonly (Value | null)[], part: Part, facts: ValueFacts, memory: NodeMemory) {
@@ -44,6 +45,7 @@ export class NodeLowering extends NodeAccess implements LowerContext {
     this.#facts = facts;
     this.#memory = memory;
     this.threads = part.context.threads;
+    this.bf16 = part.context.bf16;
   }
 
   /** What has been done; undefined where types alone do not tell that it may be done again. */

@@ -20,6 +20,8 @@ export interface PlanContext {
   readonly jit: boolean;
   /** False has every weight treated as dense. */
   readonly sparse: boolean;
+  /** True where products may round their operands to bfloat16, and the addon has kernels that do. */
+  readonly bf16: boolean;
   /** No value may take more bytes than this. */
   readonly memoryLimit: number;
 }

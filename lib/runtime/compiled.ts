@@ -15,6 +15,7 @@ import { type DriveOptions, driveAsync, driveSync, inTurns } from './driver.ts';
 import { AT_CALL_BYTES, copyAtCall, feedIsGone, isShared } from './feed-copies.ts';
 import { thisMachine } from './machine.ts';
 import { openModelFile } from './model-file.ts';
+import type { Precision } from './options.ts';
 import { cheapestPanel, PANEL_SIZES } from './panel-size.ts';
 import {
   batchOf,
@@ -39,6 +40,8 @@ export interface CompileOptions extends LoadOptions {
   readonly optimization?: 'none' | 'all';
   /** False runs every weight through dense kernels: for comparisons. */
   readonly sparse?: boolean;
+  /** `bf16` lets dense products round their operands to bfloat16, where the machine has such products. */
+  readonly precision?: Precision;
   /** Share of the weights to make zero before planning, by magnitude: outputs are then no longer the model's. */
   readonly imposeSparsity?: number;
   /** A folder that keeps plans and packed weights for the next start; of use for models from files. */
@@ -49,8 +52,8 @@ export interface CompileOptions extends LoadOptions {
 function storeOf(source: string | Uint8Array, options: CompileOptions): StageStore | undefined {
   const { cache, imposeSparsity, externalData, threads = thisMachine().cores } = options;
   if (!cache || typeof source !== 'string' || imposeSparsity || externalData) return undefined;
-  const { sparse = true, optimization = 'all' } = options;
-  return StageStore.open(cache, source, { threads, sparse, optimization });
+  const { sparse = true, optimization = 'all', precision = 'float32' } = options;
+  return StageStore.open(cache, source, { threads, sparse, optimization, precision });
 }
 
 /** Kinds of items whose panels are remembered. */
@@ -139,11 +142,12 @@ export class CompiledModel {
 
   /** Programs for all threads, and for one. */
   #programs(): [Program, Program] {
-    const { kernels, jit, memory } = thisMachine();
-    const { sparse = true, planCacheSize = 32 } = this.#options;
+    const { kernels, jit, memory, ...machine } = thisMachine();
+    const { sparse = true, planCacheSize = 32, precision } = this.#options;
+    const bf16 = precision === 'bf16' && machine.bf16;
     const { nodes } = new PlanMemory();
     const program = (threads: number): Program => {
-      const plan = { kernels, threads, jit, sparse, memoryLimit: memory };
+      const plan = { kernels, threads, jit, sparse, bf16, memoryLimit: memory };
       const context = {
         plan,
         weights: this.#weights,

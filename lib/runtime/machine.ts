@@ -11,6 +11,8 @@ export interface Machine {
   readonly l2: number;
   /** True where generated code may run. */
   readonly jit: boolean;
+  /** True where there are kernels with products of bfloat16 that are faster than those of float32. */
+  readonly bf16: boolean;
   /** Bytes of memory this process may hope for: the machine's, or its control group's. */
   readonly memory: number;
   readonly kernels: ReadonlyMap<string, { id: number; signature: KernelSignature }>;
@@ -31,9 +33,10 @@ export function thisMachine(): Machine {
   if (!machine) {
     const addon = native();
     const isa = addon.isa();
-    const { cores, jit, l2 } = addon.hardware();
+    const { cores, jit, l2, fastBf16Vectors } = addon.hardware();
     const kernels = new Map(addon.kernels(isa).map((signature, id) => [signature.name, { id, signature }]));
-    machine = { isa, cores, l2: l2 || USUAL_L2, jit, memory: usableMemory(), kernels };
+    const bf16 = kernels.has('matmul.bf16') && (isa === 'amx' || fastBf16Vectors);
+    machine = { isa, cores, l2: l2 || USUAL_L2, jit, bf16, memory: usableMemory(), kernels };
   }
   return machine;
 }

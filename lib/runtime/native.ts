@@ -4,7 +4,7 @@ import { loadAddon } from './addon-file.ts';
 
 /** What the processor offers and what this process may use. Sizes in bytes, 0 when unknown. */
 export interface Hardware {
-  readonly isa: 'portable' | 'avx2' | 'avx512' | 'avx512vnni' | 'amx';
+  readonly isa: 'portable' | 'avx2' | 'avx512' | 'avx512vnni' | 'avx512bf16' | 'amx';
   readonly brand: string;
   readonly cores: number;
   readonly l1d: number;
@@ -12,6 +12,8 @@ export interface Hardware {
   readonly l3: number;
   /** True where generated code may run: executable memory is allowed and `FILIGREE_JIT` is not `0`. */
   readonly jit: boolean;
+  /** True where products of bfloat16 on vectors are faster than those of float32. */
+  readonly fastBf16Vectors: boolean;
 }
 
 /** Native memory: a constant or a packing. Freed when collected, or by {@link NativeAddon.release}. */

@@ -20,6 +20,8 @@ export interface Peaks {
   readonly fma: number;
   /** Multiply-adds of bytes for one of float32: dot products of four, pairs of 16-bit products, or tiles. */
   readonly byteFactor: number;
+  /** Multiply-adds of bfloat16 for one of float32, on vectors or tiles. */
+  readonly bf16Factor: number;
   /** The nearest first. */
   readonly reads: readonly ReadRate[];
 }
@@ -36,6 +38,7 @@ const lanesOf: Readonly<Record<Hardware['isa'], number>> = {
   avx2: 8,
   avx512: 16,
   avx512vnni: 16,
+  avx512bf16: 16,
   amx: 16,
 };
 const byteFactors: Readonly<Record<Hardware['isa'], number>> = {
@@ -43,6 +46,7 @@ const byteFactors: Readonly<Record<Hardware['isa'], number>> = {
   avx2: 2,
   avx512: 2,
   avx512vnni: 4,
+  avx512bf16: 4,
   amx: 32,
 };
 
@@ -92,6 +96,7 @@ function measure(threads: number): Peaks {
     // Cores have their own arithmetic and nearest caches: one of them is measured.
     fma: (threads * operations) / leastTime('measure.fma.f32', undefined, FMA_ROUNDS, 1),
     byteFactor: byteFactors[isa],
+    bf16Factor: isa === 'amx' ? 16 : 2,
     reads: [
       { level: 'L1', bytes: first * threads, rate: threads * readRate(first / 2, 1) },
       { level: 'L2', bytes: second * threads, rate: threads * readRate(second / 2, 1) },

@@ -3,6 +3,7 @@
 import type { Node } from '../ir/graph.ts';
 import type { HostValue } from '../ir/tensor.ts';
 import { type DimsOf, macsOf, weightOf } from '../ops/arithmetic.ts';
+import { isRounded } from '../ops/bf16-products.ts';
 import { opKey } from '../ops/op.ts';
 import type { NativeSection } from '../plan/stage.ts';
 import { densityOf } from '../sparse/density.ts';
@@ -76,7 +77,8 @@ export interface Profile {
 }
 
 /** Steps that only bring values into another form. */
-const isConversion = (kernel: string): boolean => /^(segments\.|copy|fill|strided)/.test(kernel);
+const isConversion = (kernel: string): boolean =>
+  /^(segments\.|copy|fill|strided|rows\.bf16|panels\.bf16)/.test(kernel);
 
 interface Accumulated {
   readonly node: Node;
@@ -90,7 +92,8 @@ interface Accumulated {
   dataBytes: number;
   /** Least milliseconds of reading. */
   readMs: number;
-  bytes8: boolean;
+  /** Products for one of float32, at most. */
+  rate: number;
 }
 
 /** Collects what sections report over several runs. */
@@ -177,7 +180,7 @@ class Collector {
   #layer(node: Node, dimsOf: DimsOf, reason: string | undefined): Accumulated {
     let layer = this.layers.get(node);
     if (!layer) {
-      const sizes = { calls: 0, macs: undefined, constantBytes: 0, dataBytes: 0, readMs: 0, bytes8: false };
+      const sizes = { calls: 0, macs: undefined, constantBytes: 0, dataBytes: 0, readMs: 0, rate: 1 };
       layer = { node, dimsOf, reason, kernels: new Map(), ...sizes };
       this.layers.set(node, layer);
     }
@@ -203,7 +206,8 @@ class Collector {
     layer.constantBytes += constants;
     layer.dataBytes += data;
     layer.readMs += readTime(this.#peaks, constants, this.#resident()) + readTime(this.#peaks, data, data);
-    if (/\.(u8|i8|s8)$/.test(kernel)) layer.bytes8 = true;
+    if (/\.(u8|i8|s8)$/.test(kernel)) layer.rate = this.#peaks.byteFactor;
+    if (isRounded(kernel)) layer.rate = this.#peaks.bf16Factor;
   }
 
   #countMacs({ plan }: NativeSection, dimsOf: DimsOf): void {
@@ -233,7 +237,7 @@ function layerProfile(layer: Accumulated, runs: number, total: number, peaks: Pe
   const weight = weightOf(node)?.tensor;
   const density = weight ? densityOf(weight) : 1;
   const macs = layer.macs === undefined ? undefined : layer.macs * density;
-  const arithmeticMs = (macs ?? 0) / (peaks.fma * (layer.bytes8 ? peaks.byteFactor : 1)) / 1e6;
+  const arithmeticMs = (macs ?? 0) / (peaks.fma * layer.rate) / 1e6;
   return {
     name: node.name,
     op: opKey(node.domain, node.op),

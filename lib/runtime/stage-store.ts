@@ -41,6 +41,7 @@ export interface StoreOptions {
   readonly threads: number;
   readonly sparse: boolean;
   readonly optimization: string;
+  readonly precision: string;
 }
 
 const sha256 = (...parts: (string | Uint8Array)[]): string => {
@@ -116,9 +117,9 @@ export class StageStore {
   static open(root: string, path: string, options: StoreOptions): StageStore | undefined {
     const { isa, jit, kernels } = thisMachine();
     const signatures = [...kernels].map(([name, { id }]) => `${id} ${name}`).join();
-    const { optimization, sparse, threads } = options;
+    const { optimization, sparse, threads, precision } = options;
     try {
-      const setting = [packageVersion(), isa, jit, sparse, optimization, threads, signatures].join('|');
+      const setting = [packageVersion(), isa, jit, sparse, optimization, threads, precision, signatures].join('|');
       const folder = join(root, sha256(setting, fingerprint(path)).slice(0, 32));
       makeFolder(root);
       makeFolder(folder);

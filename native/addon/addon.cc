@@ -22,6 +22,7 @@ Napi::Value hardware(const Napi::CallbackInfo& info) {
   out.Set("l2", static_cast<double>(caches.l2));
   out.Set("l3", static_cast<double>(caches.l3));
   out.Set("jit", filigree::executableMemoryAllowed());
+  out.Set("fastBf16Vectors", filigree::hasFastBf16Vectors());
   return out;
 }
 

@@ -19,7 +19,7 @@
 namespace filigree {
 
 const char* isaName(Isa isa) {
-  static const char* const names[kIsaCount] = {"portable", "avx2", "avx512", "avx512vnni", "amx"};
+  static const char* const names[kIsaCount] = {"portable", "avx2", "avx512", "avx512vnni", "avx512bf16", "amx"};
   return names[static_cast<int>(isa)];
 }
 
@@ -37,16 +37,14 @@ bool hasAvx512() {
 #endif
 
 #if defined(__x86_64__) && defined(__linux__)
-/// Tiles with products of bytes and of bfloat16, and vectors of bfloat16, which every such CPU has.
+/// Tiles with products of bytes and of bfloat16.
 bool cpuHasTiles() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   constexpr unsigned kOsSavesRegisters = 1u << 27;
   if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & kOsSavesRegisters)) return false;
   constexpr unsigned kTileBf16 = 1u << 22, kTiles = 1u << 24, kTileInt8 = 1u << 25;
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
-  if ((d & (kTileBf16 | kTiles | kTileInt8)) != (kTileBf16 | kTiles | kTileInt8)) return false;
-  constexpr unsigned kVectorBf16 = 1u << 5;
-  return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & kVectorBf16);
+  return (d & (kTileBf16 | kTiles | kTileInt8)) == (kTileBf16 | kTiles | kTileInt8);
 }
 
 /// True where the system keeps tile registers and lets this process use them. Refusals are no errors: a kernel before
@@ -78,9 +76,18 @@ bool supports(Isa isa) {
   if (isa >= Isa::kAvx2 && !hasAvx2()) return false;
   if (isa >= Isa::kAvx512 && !hasAvx512()) return false;
   if (isa >= Isa::kAvx512Vnni && !__builtin_cpu_supports("avx512vnni")) return false;
+  if (isa >= Isa::kAvx512Bf16 && !__builtin_cpu_supports("avx512bf16")) return false;
   return isa < Isa::kAmx || hasAmx();
 #else
   return isa == Isa::kPortable;
+#endif
+}
+
+bool hasFastBf16Vectors() {
+#ifdef FILIGREE_X86
+  return supports(Isa::kAvx512Bf16) && __builtin_cpu_is("amd");
+#else
+  return false;
 #endif
 }
 

@@ -15,6 +15,7 @@ DECLARE_LIST(portable)
 DECLARE_LIST(avx2)
 DECLARE_LIST(avx512)
 DECLARE_LIST(avx512vnni)
+DECLARE_LIST(avx512bf16)
 DECLARE_LIST(amx)
 #endif
 #undef DECLARE_LIST
@@ -49,8 +50,13 @@ const KernelList& vnniKernels() {
   return all.list;
 }
 
+const KernelList& bf16Kernels() {
+  static const RaisedKernels& all = *new RaisedKernels(vnniKernels(), avx512bf16::kernelList);
+  return all.list;
+}
+
 const KernelList& amxKernels() {
-  static const RaisedKernels& all = *new RaisedKernels(vnniKernels(), amx::kernelList);
+  static const RaisedKernels& all = *new RaisedKernels(bf16Kernels(), amx::kernelList);
   return all.list;
 }
 #endif
@@ -62,6 +68,7 @@ const KernelList& kernelsOf(Isa isa) {
   if (isa == Isa::kAvx2) return avx2::kernelList;
   if (isa == Isa::kAvx512) return avx512::kernelList;
   if (isa == Isa::kAvx512Vnni) return vnniKernels();
+  if (isa == Isa::kAvx512Bf16) return bf16Kernels();
   if (isa == Isa::kAmx) return amxKernels();
 #endif
   return portable::kernelList;

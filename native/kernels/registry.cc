@@ -1,5 +1,5 @@
-// The kernel list of one instruction set; compiled once for each. VNNI has those of bytes alone and AMX those of tiles
-// alone: engine/kernel_table.cc adds them to AVX-512's.
+// The kernel list of one instruction set; compiled once for each. VNNI has those of bytes alone, BF16 those of bfloat16
+// and AMX those of tiles and bfloat16: engine/kernel_table.cc adds them to AVX-512's.
 #include "engine/kernel.h"
 
 namespace filigree {
@@ -7,6 +7,8 @@ namespace FILIGREE_ISA {
 
 #if defined(FILIGREE_ISA_avx512vnni)
 #define FILIGREE_LIST "kernels/byte_kernels.inc"
+#elif defined(FILIGREE_ISA_avx512bf16)
+#define FILIGREE_LIST "kernels/bf16_kernels.inc"
 #elif defined(FILIGREE_ISA_amx)
 #define FILIGREE_LIST "kernels/amx_kernels.inc"
 #else

@@ -16,7 +16,7 @@ namespace filigree {
 namespace FILIGREE_ISA {
 namespace {
 
-#if defined(FILIGREE_ISA_avx512) || defined(FILIGREE_ISA_avx512vnni) || defined(FILIGREE_ISA_amx)
+#if !defined(FILIGREE_ISA_portable) && !defined(FILIGREE_ISA_avx2)
 #define FILIGREE_AVX512 1
 constexpr int kLanes = 16;
 constexpr int kRegisters = 32;

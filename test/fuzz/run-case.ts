@@ -26,6 +26,7 @@ export function optionsFor(random: Random): SessionOptions {
     optimization: random.chance(0.2) ? 'none' : 'all',
     sparse: random.chance(0.9),
     scheduler: random.chance(0.1) ? 'throughput' : 'latency',
+    precision: random.chance(0.2) ? 'bf16' : 'float32',
   };
 }
 

@@ -83,7 +83,7 @@ describe('counts', () => {
   });
 
   it('of vectors follow the instruction set', () => {
-    expect(['portable', 'avx2', 'avx512', 'avx512vnni', 'amx'].map(vectorLanes)).toEqual([4, 8, 16, 16, 16]);
+    expect(['portable', 'avx2', 'avx512', 'avx512bf16', 'amx'].map(vectorLanes)).toEqual([4, 8, 16, 16, 16]);
     expect(lineVectors('avx2')).toBe(2);
   });
 
@@ -91,7 +91,7 @@ describe('counts', () => {
     const x = new Float32Array(1000);
     const call = { kernel: 'k', operands: [x, null, x], params: {}, macs: 800, bytes8: false, loads: 30 };
     const peaks: Peaks = {
-      ...{ threads: 1, fma: 8, byteFactor: 4 },
+      ...{ threads: 1, fma: 8, byteFactor: 4, bf16Factor: 2 },
       reads: [
         { level: 'L1', bytes: 100, rate: 64 },
         { level: 'memory', bytes: Number.POSITIVE_INFINITY, rate: 80 },

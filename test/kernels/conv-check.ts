@@ -40,6 +40,8 @@ export function checkConv(
   k: WindowCase,
   [groups, c, m]: readonly [number, number, number],
   o: ConvOptions,
+  /** What the kernel makes of its operands. */
+  rounded: (values: Float32Array) => Float32Array = (values) => values,
 ) {
   const out = outputSize(k.size, k);
   const taps = k.kernel[0] * k.kernel[1] * k.kernel[2];
@@ -50,7 +52,9 @@ export function checkConv(
   const [bordered, output] = windowLayouts(k, c + 2, m + 3);
   const { axis, size, lanes, tileRows, tileColumns } = bordered;
   const input = o.borders === 1 ? new SegmentLayout(axis, size, lanes, tileRows, tileColumns) : bordered;
-  const sums = once([k, groups, c, m], () => convolve(x, weights, bias, m, out, { ...k, groups }));
+  const sums = once([k, groups, c, m, rounded.name], () =>
+    convolve({ ...x, data: rounded(x.data) }, rounded(weights), bias, m, out, { ...k, groups }),
+  );
   const wanted = sums.map((sum, i) => activate[o.activation]!(sum + (o.residual === 'none' ? 0 : add.data[i]!)));
   const lines = toSegments(x, input, 0, 1, new Float32Array(input.tiles * (c + 2) * 16).fill(Number.NaN));
   const y = new Float32Array(output.tiles * (m + 3) * 16).fill(777);
@@ -62,6 +66,7 @@ export function checkConv(
     channels_in: c,
     channels_out: m,
     taps,
+    ...(kernel.endsWith('.bf16') ? { run_taps: groups === 1 && k.dilation[2] === 1 ? k.kernel[2] : 1 } : {}),
     transposed: 0,
   });
   const params = {

@@ -5,7 +5,7 @@ import type { StepParams } from '../../lib/ops/lower.ts';
 import { encodeParams, type KernelSignature } from '../../lib/plan/kernel.ts';
 import { type NativeBlob, native } from '../../lib/runtime/native.ts';
 
-const order = ['portable', 'avx2', 'avx512', 'avx512vnni', 'amx'] as const;
+const order = ['portable', 'avx2', 'avx512', 'avx512vnni', 'avx512bf16', 'amx'] as const;
 
 /** The instruction sets of this machine, plainest first. */
 export const isas: readonly string[] = order.slice(0, order.indexOf(native().hardware().isa) + 1);

@@ -98,6 +98,7 @@ TEST_LIST(portable)
 TEST_LIST(avx2)
 TEST_LIST(avx512)
 TEST_LIST(avx512vnni)
+TEST_LIST(avx512bf16)
 TEST_LIST(amx)
 
 }  // namespace filigree

@@ -57,7 +57,7 @@ export function runLowered(c: LoweredCase, threads = 2): Lowered {
   const graph: Graph = { name: 'g', inputs: [...bindings.keys()], outputs, nodes: [node], captures: [] };
   const machine = thisMachine();
   const weights = new Weights(machine);
-  const plan = { kernels: machine.kernels, threads, jit: machine.jit, sparse: true, memoryLimit: 2 ** 34 };
+  const plan = { kernels: machine.kernels, threads, jit: machine.jit, sparse: true, bf16: false, memoryLimit: 2 ** 34 };
   const program = new Program(graph, { plan, weights, planMemory: new PlanMemory(), planLimit: 4 }, (body) =>
     driveSync(body, { threads, priority: 0 }),
   );

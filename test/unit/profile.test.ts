@@ -69,6 +69,7 @@ test('the page holds the report, escaped, and loads nothing', async () => {
   const name = '</script><script>alert(1)</script>';
   const report: ProfileReport = {
     ...{ engine: 'filigree', version: '0', model: name, batch: 2, isa: 'avx2', cpu: '', imposedSparsity: 0.9 },
+    precision: 'float32',
     ...{ arenaBytes: 1, packedBytes: 1, ...numbers, operators: byOperator(numbers.layers) },
     layers: numbers.layers.map((layer) => ({ ...layer, name })),
   };
