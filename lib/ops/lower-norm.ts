@@ -1,5 +1,6 @@
 /** Native lowering of normalisations. */
 
+import type { SegmentLayout } from '../ir/segments.ts';
 import { sizeBetween, sizeOf } from '../ir/shape.ts';
 import type { LowerContext, Operand } from './lower.ts';
 import { noKernel } from './lower-elementwise.ts';
@@ -41,6 +42,23 @@ function layerReason(ctx: LowerContext, slots: LayerNormSlots, n: number): strin
   return undefined;
 }
 
+/** The layout of the rows where they lie in segments and nothing but gamma and beta takes part. */
+function normSegments(ctx: LowerContext, slots: LayerNormSlots, n: number): SegmentLayout | undefined {
+  const others = [slots.skip, slots.bias].some((i) => only(ctx, i));
+  const more = [slots.sum, slots.mean, slots.inverse].some((i) => i >= 0 && ctx.wants(i));
+  if (others || more || ctx.dtype(0) !== 'float32' || !ctx.hasKernel('layernorm.segments.f32')) return undefined;
+  const layout = ctx.segmentsOf(0);
+  return layout?.axis === 'rows' && layout.size.c === n ? layout.withoutBorders() : undefined;
+}
+
+function lowerSegments(ctx: LowerContext, slots: LayerNormSlots, layout: SegmentLayout, epsilon: number): void {
+  const [gamma, beta] = [slots.gamma, slots.beta].map((i) => (i >= 0 ? optionalFloatInput(ctx, i) : null));
+  const over = ctx.outputInPlace(0, 0);
+  const x = over ?? ctx.inputSegments(0, layout);
+  const y = over ?? ctx.outputSegments(0, layout);
+  ctx.step('layernorm.segments.f32', [x, gamma, beta, y], { tiles: layout.tiles, n: layout.size.c, epsilon });
+}
+
 /** Lowers a normalisation of rows of the axes from `axis` on. */
 export function lowerLayerNorm(
   ctx: LowerContext,
@@ -51,6 +69,11 @@ export function lowerLayerNorm(
   const n = sizeBetween(dims, axis, dims.length);
   const reason = layerReason(ctx, slots, n);
   if (reason) return reason;
+  const segments = rms ? undefined : normSegments(ctx, slots, n);
+  if (segments) {
+    lowerSegments(ctx, slots, segments, epsilon);
+    return undefined;
+  }
   const read = (i: number): Operand | null => (i >= 0 ? optionalFloatInput(ctx, i) : null);
   const [skip, bias, gamma, beta] = [slots.skip, slots.bias, slots.gamma, slots.beta].map(read);
   const x = floatInput(ctx, 0);

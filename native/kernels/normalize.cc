@@ -9,6 +9,8 @@ struct Moments {
   double mean, variance;
 };
 
+typedef double Wide __attribute__((vector_size(8 * kLanes)));
+
 /// Sum of (x - shift)^power over a row, in four accumulators, which come together in double.
 template <bool square>
 double rowSum(const float* x, int64_t n, float shift) {
@@ -25,11 +27,12 @@ double rowSum(const float* x, int64_t n, float shift) {
     const F32 d = loadN(x + i, static_cast<int>(n - i < kLanes ? n - i : kLanes), shift) - mean;
     acc[0] = square ? fma(d, d, acc[0]) : acc[0] + d;
   }
-  double sum = 0;
-  for (int k = 0; k < 4; k++) {
-    for (int lane = 0; lane < kLanes; lane++) sum += static_cast<double>(acc[k][lane]);
+  Wide sum = __builtin_convertvector(acc[0], Wide) + __builtin_convertvector(acc[1], Wide);
+  sum += __builtin_convertvector(acc[2], Wide) + __builtin_convertvector(acc[3], Wide);
+  for (int half = kLanes / 2; half > 0; half /= 2) {
+    for (int lane = 0; lane < half; lane++) sum[lane] += sum[lane + half];
   }
-  return sum;
+  return sum[0];
 }
 
 typedef float Eight __attribute__((vector_size(32)));
@@ -98,13 +101,19 @@ void addSkip(const float* x, const float* skip, const float* bias, float* to, in
 
 void normalizeRow(const float* x, float* y, int64_t n, float mean, float scale, const float* gamma, const float* beta) {
   const F32 m = set1(mean), s = set1(scale);
-  for (int64_t i = 0; i < n; i += kLanes) {
-    const int rest = static_cast<int>(n - i < kLanes ? n - i : kLanes);
-    F32 v = (loadN(x + i, rest) - m) * s;
-    if (gamma) v *= loadN(gamma + i, rest);
-    if (beta) v += loadN(beta + i, rest);
-    storeN(y + i, v, rest);
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    F32 v = (load(x + i) - m) * s;
+    if (gamma) v *= load(gamma + i);
+    if (beta) v += load(beta + i);
+    store(y + i, v);
   }
+  const int rest = static_cast<int>(n - i);
+  if (rest == 0) return;
+  F32 v = (loadN(x + i, rest) - m) * s;
+  if (gamma) v *= loadN(gamma + i, rest);
+  if (beta) v += loadN(beta + i, rest);
+  storeN(y + i, v, rest);
 }
 
 void runLayer(const Step& step, Range* range) {

@@ -11,17 +11,6 @@ namespace {
 
 FILIGREE_INLINE F32 activation(F32 x, int64_t kind, float alpha, float beta) { return apply(x, kind, alpha, beta); }
 
-FILIGREE_INLINE F32 rooted(F32 x) {
-#if defined(FILIGREE_AVX512)
-  return _mm512_maskz_sqrt_ps(0xffff, x);
-#elif defined(FILIGREE_AVX2)
-  return _mm256_sqrt_ps(x);
-#else
-  for (int i = 0; i < kLanes; i++) x[i] = __builtin_sqrtf(x[i]);
-  return x;
-#endif
-}
-
 FILIGREE_INLINE F32 sign(F32 x) {
   const F32 one = select(x > zero(), set1(1), select(x < zero(), set1(-1), zero()));
   return select(x == x, one, x);
@@ -41,7 +30,7 @@ FILIGREE_INLINE F32 unary(F32 x, float alpha, float beta) {
   if constexpr (op == kNeg) return -x;
   if constexpr (op == kExp) return exp(x);
   if constexpr (op == kLog) return log(x);
-  if constexpr (op == kSqrt) return rooted(x);
+  if constexpr (op == kSqrt) return squareRoot(x);
   if constexpr (op == kReciprocal) return 1.0f / x;
   if constexpr (op == kSigmoid) return sigmoid(x);
   if constexpr (op == kTanh) return tanh(x);

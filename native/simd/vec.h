@@ -85,6 +85,17 @@ FILIGREE_INLINE F32 fma(F32 a, F32 b, F32 c) {
 #endif
 }
 
+FILIGREE_INLINE F32 squareRoot(F32 x) {
+#if defined(FILIGREE_AVX512)
+  return _mm512_maskz_sqrt_ps(0xffff, x);
+#elif defined(FILIGREE_AVX2)
+  return _mm256_sqrt_ps(x);
+#else
+  for (int i = 0; i < kLanes; i++) x[i] = __builtin_sqrtf(x[i]);
+  return x;
+#endif
+}
+
 /// NaN in a gives b, as maxps does: put the constant first to let NaN of the data through.
 FILIGREE_INLINE F32 max(F32 a, F32 b) { return a > b ? a : b; }
 FILIGREE_INLINE F32 min(F32 a, F32 b) { return a < b ? a : b; }

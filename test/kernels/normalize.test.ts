@@ -78,6 +78,29 @@ describe.each(isas)('%s', (isa) => {
     }
   });
 
+  test('layernorm.segments.f32', () => {
+    for (const tiles of [0, 1, 3]) {
+      for (const n of [1, 2, 3, 4, 5, 7, 8, 9, 65, 768]) {
+        // A row lies in one lane of a tile; those of the last tile are far from zero.
+        const x = random(tiles * n * 16, n).map((v, i) => v + (i >= (tiles - 1) * n * 16 ? 3000 : 0));
+        const [gamma, beta] = [random(n, 3), random(n, 4)];
+        const plain = new Float32Array(x.length).fill(Number.NaN);
+        run(isa, 'layernorm.segments.f32', [x, null, null, plain], { tiles, n, epsilon: 1e-3 }, 2);
+        const y = x.slice();
+        run(isa, 'layernorm.segments.f32', [y, gamma, beta, y], { tiles, n, epsilon: 1e-3 }, 2);
+        for (let row = 0; row < tiles * 16; row++) {
+          const at = (c: number): number => (Math.floor(row / 16) * n + c) * 16 + (row % 16);
+          const [m, variance] = moments(Float32Array.from({ length: n }, (_, c) => x[at(c)]));
+          for (let c = 0; c < n; c++) {
+            const expected = (x[at(c)] - m) / Math.sqrt(variance + 1e-3);
+            near(plain[at(c)], expected, 2e-5);
+            near(y[at(c)], expected * gamma[c] + beta[c], 2e-5);
+          }
+        }
+      }
+    }
+  });
+
   test('layernorm.f32 of values far from zero', () => {
     const x = random(1000, 9).map((v) => v + 5000);
     const y = new Float32Array(1000);

@@ -54,7 +54,11 @@ export function runLowered(c: LoweredCase, threads = 2): Lowered {
   });
   for (const output of node.outputs) if (output) output.producer = node;
   const outputs = node.outputs.filter((value) => value !== null);
-  const graph: Graph = { name: 'g', inputs: [...bindings.keys()], outputs, nodes: [node], captures: [] };
+  return runGraph({ name: 'g', inputs: [...bindings.keys()], outputs, nodes: [node], captures: [] }, bindings, threads);
+}
+
+/** Runs a graph natively on `threads` threads. */
+export function runGraph(graph: Graph, bindings: ReadonlyMap<Value, HostValue>, threads = 2): Lowered {
   const machine = thisMachine();
   const weights = new Weights(machine);
   const plan = { kernels: machine.kernels, threads, jit: machine.jit, sparse: true, bf16: false, memoryLimit: 2 ** 34 };
