@@ -33,6 +33,7 @@ const char* check(const Step& step, Work* work) {
   if (imagePositions(g.map) < 0) return "pool.segments.global: too many positions";
   work->units = g.map.groups() * ceilDivide(g.channels, kLines);
   work->cost = static_cast<double>(segmentTiles(g.map)) * static_cast<double>(g.channels) * 64 * 0.03;
+  work->scratch = static_cast<size_t>(g.map.TH + g.map.TW) * sizeof(uint32_t);
   return nullptr;
 }
 
@@ -56,6 +57,16 @@ FILIGREE_INLINE uint32_t columnLanes(const SegmentMap& map, int64_t tx) {
   return lanes;
 }
 
+/// Lanes that hold positions, by row and by column of tiles.
+struct Inside {
+  uint32_t *rows, *columns;
+};
+
+FILIGREE_INLINE void findInside(const SegmentMap& map, int64_t group, const Inside& inside) {
+  for (int64_t ty = 0; ty < map.TH; ty++) inside.rows[ty] = rowLanes(map, group, ty);
+  for (int64_t tx = 0; tx < map.TW; tx++) inside.columns[tx] = columnLanes(map, tx);
+}
+
 FILIGREE_INLINE F32 maskOf(uint32_t lanes, int v) {
   int32_t mask[kLanes];
   for (int i = 0; i < kLanes; i++) mask[i] = -static_cast<int32_t>(lanes >> (v * kLanes + i) & 1);
@@ -75,48 +86,58 @@ FILIGREE_INLINE void reduceTile(const float* x, uint32_t lanes, F32* acc) {
   }
 }
 
+/// Lanes of `lines` lines: vector l has lane l of each.
+template <int lines>
+FILIGREE_INLINE void lanesOf(const F32* acc, F32 (&lane)[kLine]) {
+  static_assert(lines <= kLanes);
+  for (int v = 0; v < kLineVectors; v++) {
+    F32* const part = lane + v * kLanes;
+    for (int i = 0; i < kLanes; i++) part[i] = i < lines ? acc[i * kLineVectors + v] : zero();
+    transpose(part);
+  }
+}
+
 /// `lines` channels of all tiles of a group, to one number an image.
 template <int lines, bool maximum>
-FILIGREE_INLINE void reduceGroup(const Global& g, int64_t group, int64_t c, const float* x, float* y) {
+FILIGREE_INLINE void reduceGroup(const Global& g, int64_t group, int64_t c, const Inside& inside, const float* x,
+                                 float* y) {
   const SegmentMap& map = g.map;
   F32 acc[lines * kLineVectors];
   for (int i = 0; i < lines * kLineVectors; i++) acc[i] = maximum ? set1(-__builtin_inff()) : zero();
   for (int64_t z = 0; z < map.D; z++) {
     for (int64_t ty = 0; ty < map.TH; ty++) {
-      const uint32_t row = rowLanes(map, group, ty);
+      const uint32_t row = inside.rows[ty];
       const float* tile = x + (map.tile(group, z, ty, 0) * map.C + g.channel + c) * kLine;
       for (int64_t tx = 0; tx < map.TW; tx++, tile += map.C * kLine) {
-        reduceTile<lines, maximum>(tile, row & columnLanes(map, tx), acc);
+        reduceTile<lines, maximum>(tile, row & inside.columns[tx], acc);
       }
     }
   }
   const float scale = g.kind == kAverage ? 1.0f / static_cast<float>(imagePositions(map)) : 1.0f;
+  F32 lane[kLine];
+  lanesOf<lines>(acc, lane);
   const int64_t segments = map.SY * map.SX;
   for (int64_t image = group * map.lane_images, first = 0;
        first + segments <= kLine && image < map.images && image < (group + 1) * map.lane_images;
        image++, first += segments) {
-    for (int i = 0; i < lines; i++) {
-      float lane[kLine];
-      for (int v = 0; v < kLineVectors; v++) store(lane + v * kLanes, acc[i * kLineVectors + v]);
-      float total = lane[first];
-      for (int64_t s = 1; s < segments; s++) {
-        const float next = lane[first + s];
-        total = !maximum ? total + next : next > total ? next : total;
-      }
-      y[image * g.channels + c + i] = total * scale;
-    }
+    F32 total = lane[first];
+    for (int64_t s = 1; s < segments; s++) total = maximum ? max(lane[first + s], total) : total + lane[first + s];
+    storeN(y + image * g.channels + c, total * scale, lines);
   }
 }
 
 template <bool maximum>
 FILIGREE_INLINE void reduceUnits(const Global& g, const float* x, float* y, const Range& range) {
   const int64_t blocks = ceilDivide(g.channels, kLines);
+  uint32_t* const scratch = reinterpret_cast<uint32_t*>(range.scratch);
+  const Inside inside = {scratch, scratch + g.map.TH};
   for (int64_t unit = range.begin; unit < range.end; unit++) {
     const int64_t group = unit / blocks, begin = unit % blocks * kLines, end = least(begin + kLines, g.channels);
+    if (unit == range.begin || begin == 0) findInside(g.map, group, inside);
     if (end - begin == kLines) {
-      reduceGroup<kLines, maximum>(g, group, begin, x, y);
+      reduceGroup<kLines, maximum>(g, group, begin, inside, x, y);
     } else {
-      for (int64_t c = begin; c < end; c++) reduceGroup<1, maximum>(g, group, c, x, y);
+      for (int64_t c = begin; c < end; c++) reduceGroup<1, maximum>(g, group, c, inside, x, y);
     }
   }
 }
