@@ -62,7 +62,8 @@ function copying(isa: string, kernel: string, operands: readonly Float32Array[],
 function convert(name: string, c: number, size: number, images: number, from: Lanes, to: Lanes): KernelCase {
   const make = (isa: string): KernelCall => {
     const [a, b] = [layoutOf([images, c, 1, size, size], from), layoutOf([images, c, 1, size, size], to)];
-    const params = { from_channel: 0, to_channel: 0, channels: c, borders: 0, fill: 0, from: a, to: b };
+    const whole = { borders: 0, fill: 0, step_y: 1, step_x: 1 };
+    const params = { from_channel: 0, to_channel: 0, channels: c, ...whole, from: a, to: b };
     return copying(isa, 'segments.convert', [filled(floats(a)), floats(b)], params);
   };
   return { family: 'moving', name, kernel: 'segments.convert', make };

@@ -13,6 +13,7 @@ import { sizeOf } from '../ir/shape.ts';
 import { ROUNDED_DENSITY } from './bf16-products.ts';
 import type { Activation } from './epilogue.ts';
 import type { LowerContext, Operand, StepParams } from './lower.ts';
+import { takenPositions } from './taken-positions.ts';
 
 /** A convolution over 1 to 3 spatial axes. Inputs of the node: x, weights, bias?, residual?. */
 export interface NativeConv {
@@ -200,16 +201,20 @@ export function lowerConv(ctx: LowerContext, conv: NativeConv): string | undefin
   const kind = first === 'dense' && suitsLanes(ctx, conv) && usedLanes(layouts.output) <= LANE_ROWS ? 'lanes' : first;
   const weights = sizeOf(ctx.dims(1));
   const own = kind === 'depthwise' && makesBorders(conv.window, layouts.output);
-  const x = own
-    ? ctx.inputSegments(0, layouts.input.withoutBorders())
-    : ctx.inputSegments(0, layouts.input, readsBorders(conv.window) ? 0 : undefined);
+  const taken = kind === 'depthwise' ? undefined : takenPositions(ctx, conv.window, layouts);
+  const window = taken?.window ?? conv.window;
+  const x =
+    taken?.x ??
+    (own
+      ? ctx.inputSegments(0, layouts.input.withoutBorders())
+      : ctx.inputSegments(0, layouts.input, readsBorders(window) ? 0 : undefined));
   const { residual, y } = placeResult(ctx, layouts.output);
   const tiles = interiorTiles(layouts.output);
   const sparse = kind === 'sparse' || kind === 'packed';
   const bytes = weights * (kind === 'sparse' ? ctx.density(1) * BYTES_PER_NONZERO : kind === 'rounded' ? 2 : 4);
   const split = kind === 'depthwise' ? 0 : chooseSplit(ctx, tiles, bytes);
   const params = {
-    ...windowParams(conv, layouts.input.size, layouts.output.size),
+    ...windowParams({ ...conv, window }, layouts.input.size, layouts.output.size),
     ...(sparse ? { density: ctx.density(1) } : {}),
     ...(kind === 'depthwise' ? { borders: own } : {}),
     split,

@@ -6,6 +6,7 @@ import { type HostTensor, tensor, toNumbers } from '../ir/tensor.ts';
 import { chooseSplit, interiorTiles, readsBorders, windowLayouts, windowParams } from './conv-lower.ts';
 import { type Activation, activationOf } from './epilogue.ts';
 import type { LowerContext, Operand, StepParams } from './lower.ts';
+import { takenPositions } from './taken-positions.ts';
 
 /** Element type of the output. */
 export type ByteOutput = 'float32' | 'uint8' | 'int8';
@@ -170,10 +171,13 @@ function lowerBytes(ctx: LowerContext, output: ByteOutput, shape: Shape): string
   const activation = activationOf(ctx);
   const kind = chooseKind(ctx, shape);
   const bytes = byteParams(ctx, output);
-  const x = ctx.inputSegments(0, shape.input, readsBorders(shape.window) ? ctx.int('x_zero_point', 0) : undefined);
+  const taken = kind === 'depthwise' ? undefined : takenPositions(ctx, shape.window, shape);
+  const window = taken?.window ?? shape.window;
+  const fill = readsBorders(window) ? ctx.int('x_zero_point', 0) : undefined;
+  const x = taken?.x ?? ctx.inputSegments(0, shape.input, fill);
   const { residual, y } = placeResult(ctx, shape.output);
   const packing = packWeights(ctx, kind, shape, bytes, activation);
-  const conv = { group: shape.groups, window: shape.window, activation };
+  const conv = { group: shape.groups, window, activation };
   const tiles = interiorTiles(shape.output);
   ctx.step(`conv.segments.${kind}.u8`, [x, packing, residual, y], {
     ...windowParams(conv, shape.input.size, shape.output.size),

@@ -32,8 +32,8 @@ export function convertSegments(
   y: Operand,
   to: SegmentLayout,
 ): void {
-  const channels = { from_channel: 0, to_channel: 0, channels: from.size.c };
-  sink.step(node, `segments.convert${suffix(x)}`, [x, y], { ...channels, borders: 0, fill: 0, from, to });
+  const params = { from_channel: 0, to_channel: 0, channels: from.size.c, borders: 0, fill: 0, step_y: 1, step_x: 1 };
+  sink.step(node, `segments.convert${suffix(x)}`, [x, y], { ...params, from, to });
 }
 
 /** Writes the borders of a map. */

@@ -11,12 +11,18 @@ struct Convert {
   SegmentMap from, to;
   int64_t fromLine, toLine, lines;
   int64_t fromLines, toLines;
+  int64_t stepY, stepX;
   bool borders;
   int32_t fill;
 };
 
-FILIGREE_INLINE bool sameImages(const SegmentMap& a, const SegmentMap& b) {
-  return a.images == b.images && a.D == b.D && a.H == b.H && a.W == b.W;
+enum { kFromChannel, kToChannel, kChannels, kBorders, kFill, kStepY, kStepX, kScalars };
+
+/// True where `to` has every stepY-th row and stepX-th column of `from`.
+FILIGREE_INLINE bool fits(const SegmentMap& from, const SegmentMap& to, int64_t stepY, int64_t stepX) {
+  if (stepY < 1 || stepX < 1) return false;
+  return from.images == to.images && from.D == to.D && ceilDivide(from.H, stepY) == to.H &&
+         ceilDivide(from.W, stepX) == to.W;
 }
 
 FILIGREE_INLINE bool wholeQuads(int64_t channel, int64_t channels, int64_t limit) {
@@ -25,10 +31,13 @@ FILIGREE_INLINE bool wholeQuads(int64_t channel, int64_t channels, int64_t limit
 
 const char* checkConvert(const Step& step, int64_t size, Work* work) {
   SegmentMap from, to;
-  const int64_t fromChannel = intParam(step, 0), toChannel = intParam(step, 1), channels = intParam(step, 2);
-  if (!readSegmentMap(listParam(step, 5, 0), &from)) return "segments.convert: the source is not a legal map";
-  if (!readSegmentMap(listParam(step, 5, 1), &to)) return "segments.convert: the result is not a legal map";
-  if (!sameImages(from, to)) return "segments.convert: source and result have different sizes";
+  const int64_t fromChannel = intParam(step, kFromChannel), toChannel = intParam(step, kToChannel);
+  const int64_t channels = intParam(step, kChannels);
+  if (!readSegmentMap(listParam(step, kScalars, 0), &from)) return "segments.convert: the source is not a legal map";
+  if (!readSegmentMap(listParam(step, kScalars, 1), &to)) return "segments.convert: the result is not a legal map";
+  if (!fits(from, to, intParam(step, kStepY), intParam(step, kStepX))) {
+    return "segments.convert: source and result have different sizes";
+  }
   if (!holdsSegments(step, 0, from, size)) return "segments.convert: the source buffer is too small";
   if (!holdsSegments(step, 1, to, size)) return "segments.convert: the result buffer is too small";
   if (!channelsWithin(fromChannel, channels, from.C)) return "segments.convert: the source has fewer channels";
@@ -38,7 +47,7 @@ const char* checkConvert(const Step& step, int64_t size, Work* work) {
   }
   work->units = segmentTiles(to);
   work->cost = static_cast<double>(work->units) * static_cast<double>(channels * size) * 32 * kMoveCost;
-  work->scratch = static_cast<size_t>(from.W + 1) * sizeof(int64_t) * 2;
+  work->scratch = static_cast<size_t>(to.W + 1) * sizeof(int64_t) * 2;
   return nullptr;
 }
 
@@ -53,7 +62,7 @@ struct Blend {
   int32_t source[kSegmentLanes], index[kSegmentLanes];
 };
 
-/// Column x of the source: its tile's offset in a row of tiles and its lane's offset.
+/// Where column x of the result comes from: its tile's offset in a row of tiles and its lane's offset.
 struct Columns {
   const int64_t *tile, *lane;
 };
@@ -74,8 +83,8 @@ FILIGREE_INLINE Rows rowsOf(const Convert& c, int64_t group, int64_t z, int64_t 
     rows.tile[lane] = -1;
     rows.lane[lane] = 0;
     if (lane >= to.lane_images * segments || image >= to.images || z < 0 || z >= to.D || y < 0 || y >= to.H) continue;
-    const int64_t sy = y / from.TH;
-    rows.tile[lane] = from.tile(image / from.lane_images, z, y - sy * from.TH, 0);
+    const int64_t row = y * c.stepY, sy = row / from.TH;
+    rows.tile[lane] = from.tile(image / from.lane_images, z, row - sy * from.TH, 0);
     rows.lane[lane] = (image % from.lane_images * from.SY + sy) * from.SX;
   }
   return rows;
@@ -178,10 +187,10 @@ FILIGREE_INLINE void writeLines(const Blend& blend, int32_t* to, int64_t lines) 
 
 void convertTiles(const Convert& c, const int32_t* x, int32_t* y, const Range& range) {
   int64_t* const scratch = reinterpret_cast<int64_t*>(range.scratch);
-  const Columns columns = {scratch, scratch + c.from.W};
-  for (int64_t px = 0; px < c.from.W; px++) {
-    scratch[c.from.W + px] = px / c.from.TW;
-    scratch[px] = px % c.from.TW;
+  const Columns columns = {scratch, scratch + c.to.W};
+  for (int64_t px = 0; px < c.to.W; px++) {
+    scratch[c.to.W + px] = px * c.stepX / c.from.TW;
+    scratch[px] = px * c.stepX % c.from.TW;
   }
   int32_t padding[kLine];
   for (int lane = 0; lane < kLine; lane++) padding[lane] = c.fill;
@@ -203,50 +212,53 @@ void convertTiles(const Convert& c, const int32_t* x, int32_t* y, const Range& r
 
 FILIGREE_INLINE Convert readConvert(const Step& step, int64_t quad) {
   Convert c;
-  readSegmentMap(listParam(step, 5, 0), &c.from);
-  readSegmentMap(listParam(step, 5, 1), &c.to);
-  c.fromLine = intParam(step, 0) / quad;
-  c.toLine = intParam(step, 1) / quad;
-  c.lines = ceilDivide(intParam(step, 2), quad);
+  readSegmentMap(listParam(step, kScalars, 0), &c.from);
+  readSegmentMap(listParam(step, kScalars, 1), &c.to);
+  c.fromLine = intParam(step, kFromChannel) / quad;
+  c.toLine = intParam(step, kToChannel) / quad;
+  c.lines = ceilDivide(intParam(step, kChannels), quad);
+  c.stepY = intParam(step, kStepY), c.stepX = intParam(step, kStepX);
   c.fromLines = ceilDivide(c.from.C, quad);
   c.toLines = ceilDivide(c.to.C, quad);
-  c.borders = intParam(step, 3) != 0;
+  c.borders = intParam(step, kBorders) != 0;
   return c;
 }
 
 void runF32(const Step& step, Range* range) {
   Convert c = readConvert(step, 1);
-  const float fill = static_cast<float>(floatParam(step, 4));
+  const float fill = static_cast<float>(floatParam(step, kFill));
   std::memcpy(&c.fill, &fill, sizeof fill);
   convertTiles(c, input<int32_t>(step, 0), output<int32_t>(step, 1), *range);
 }
 
 void runU8(const Step& step, Range* range) {
   Convert c = readConvert(step, 4);
-  c.fill = static_cast<int32_t>(static_cast<uint32_t>(intParam(step, 4) & 255) * 0x01010101u);
+  c.fill = static_cast<int32_t>(static_cast<uint32_t>(intParam(step, kFill) & 255) * 0x01010101u);
   convertTiles(c, input<int32_t>(step, 0), output<int32_t>(step, 1), *range);
 }
 
 }  // namespace
 
 // Channels from_channel + i of x become channels to_channel + i of y. Lanes outside the image become `fill`; borders of
-// y are written where `borders` is 1.
-FILIGREE_KERNEL(segmentsConvert) = {"segments.convert",
-                                    "r:x w:y",
-                                    "i:from_channel i:to_channel i:channels i:borders f:fill l:from l:to",
-                                    checkF32,
-                                    runF32,
-                                    nullptr,
-                                    nullptr,
-                                    false};
-FILIGREE_KERNEL(segmentsConvertU8) = {"segments.convert.u8",
-                                      "r:x w:y",
-                                      "i:from_channel i:to_channel i:channels i:borders i:fill l:from l:to",
-                                      checkU8,
-                                      runU8,
-                                      nullptr,
-                                      nullptr,
-                                      false};
+// y are written where `borders` is 1. y has every step_y-th row and step_x-th column of x.
+FILIGREE_KERNEL(segmentsConvert) = {
+    "segments.convert",
+    "r:x w:y",
+    "i:from_channel i:to_channel i:channels i:borders f:fill i:step_y i:step_x l:from l:to",
+    checkF32,
+    runF32,
+    nullptr,
+    nullptr,
+    false};
+FILIGREE_KERNEL(segmentsConvertU8) = {
+    "segments.convert.u8",
+    "r:x w:y",
+    "i:from_channel i:to_channel i:channels i:borders i:fill i:step_y i:step_x l:from l:to",
+    checkU8,
+    runU8,
+    nullptr,
+    nullptr,
+    false};
 
 }  // namespace FILIGREE_ISA
 }  // namespace filigree

@@ -165,7 +165,8 @@ describe.each(isas)('segments on %s', (isa) => {
         const to = layoutOf([n, 7, d, h, w], target, border, 2, 2);
         for (const borders of [0, 1]) {
           const lines = new Float32Array(floatsOf(to)).fill(777);
-          const params = { from_channel: 1, to_channel: 3, channels: 4, borders, fill: 3, from, to };
+          const whole = { step_y: 1, step_x: 1, borders, fill: 3 };
+          const params = { from_channel: 1, to_channel: 3, channels: 4, ...whole, from, to };
           run(isa, 'segments.convert', [source, lines], params, 1 + borders);
           const moved = new Float32Array((planes.length / 5) * 7);
           const positions = planes.length / 5 / n;
@@ -187,6 +188,31 @@ describe.each(isas)('segments on %s', (isa) => {
     });
   }
 
+  it.each(sampleMaps)('takes every few positions of $size', ({ size: [n, d, h, w], lanes }) => {
+    const c = 3;
+    const from = layoutOf([n, c, d, h, w], lanes, { top: 1 });
+    const planes = random(n * c * d * h * w, 4);
+    const source = place(planes, from, Number.NaN, false);
+    for (const [step_y, step_x] of [
+      [2, 2],
+      [1, 3],
+      [3, 1],
+    ]) {
+      const [rows, columns] = [Math.ceil(h / step_y), Math.ceil(w / step_x)];
+      const taken = Float32Array.from({ length: n * c * d * rows * columns }, (_, i) => {
+        const [x, y] = [i % columns, Math.floor(i / columns) % rows];
+        return planes[(Math.floor(i / columns / rows) * h + y * step_y) * w + x * step_x]!;
+      });
+      for (const target of [lanes, { images: 2, y: 2, x: 4 }, { images: 1, y: 2, x: 7 }]) {
+        const to = layoutOf([n, c, d, rows, columns], target, {});
+        const lines = new Float32Array(floatsOf(to)).fill(777);
+        const params = { from_channel: 0, to_channel: 0, channels: c, borders: 0, fill: 5, step_y, step_x, from, to };
+        run(isa, 'segments.convert', [source, lines], params, 2);
+        expect(difference(lines, place(taken, to, 5, false))).toBeUndefined();
+      }
+    }
+  });
+
   it('moves bytes as quads of channels', () => {
     const from = layoutOf([2, 2, 1, 5, 9], { images: 1, y: 4, x: 4 }, { top: 1 });
     const quads = from.withChannels(8).withBorders({ top: 1 });
@@ -202,7 +228,7 @@ describe.each(isas)('segments on %s', (isa) => {
     const to = layoutOf([2, 2, 1, 5, 9], { images: 2, y: 2, x: 4 }, { left: 1 });
     const toQuads = layoutOf([2, 7, 1, 5, 9], { images: 2, y: 2, x: 4 }, { left: 1 });
     const floats = new Float32Array(floatsOf(to));
-    const params = { from_channel: 0, to_channel: 0, borders: 1 };
+    const params = { from_channel: 0, to_channel: 0, borders: 1, step_y: 1, step_x: 1 };
     run(isa, 'segments.convert', [source, floats], { ...params, channels: 2, fill: word, from, to });
     const converted = new Uint8Array(floats.length * 4);
     const wide = quads.withChannels(7).withBorders({ top: 1 });
