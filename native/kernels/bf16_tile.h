@@ -24,6 +24,11 @@ FILIGREE_INLINE uint32_t weightPair(const float* weights, int64_t channels, int6
   return pairOf(weights[2 * pair * step], 2 * pair + 1 < channels ? weights[(2 * pair + 1) * step] : 0);
 }
 
+/// Tiles pass a panel in rounds: which of how many this is.
+struct PairRound {
+  int64_t index, count;
+};
+
 #if defined(FILIGREE_ISA_amx)
 
 constexpr int kPanelTiles = 2;
@@ -88,9 +93,12 @@ void packPairs(const float* weights, const WeightOrder& order, const PairCut& cu
   }
 }
 
+/// Up to so many rounds fetch the weights of the next panel while they run; more would fetch too little each.
+constexpr int64_t kFetchingRounds = 16;
+
 template <int H, int T>
 __attribute__((noinline)) void sumTiles(const PairCut& cut, const DenseTaps& taps, const uint32_t* w,
-                                        const PairTiles& at, float* sums) {
+                                        const PairTiles& at, LinesAhead ahead, float* sums) {
   const int64_t left = cut.tile_rows * kTileWords;
   finishStores();
   _tile_zero(0);
@@ -115,6 +123,7 @@ __attribute__((noinline)) void sumTiles(const PairCut& cut, const DenseTaps& tap
             _tile_dpbf16ps(2, 5, 6);
           }
           if constexpr (H > 1 && T > 1) _tile_dpbf16ps(3, 5, 7);
+          ahead.step();
         }
       }
     }
@@ -130,11 +139,15 @@ __attribute__((noinline)) void sumTiles(const PairCut& cut, const DenseTaps& tap
 
 /// sums[(r * count + t) * kLine ...] = products of row r of a panel with tile t of `count`. Steps of `taps` are words.
 FILIGREE_INLINE void sumPairs(const PairCut& cut, int64_t panel, int64_t count, const DenseTaps& taps,
-                              const uint32_t* w, const PairTiles& at, float* sums) {
-  if (cut.lefts(panel) > 1) {
-    (count > 1 ? sumTiles<2, 2> : sumTiles<2, 1>)(cut, taps, w, at, sums);
+                              const uint32_t* w, const PairTiles& at, PairRound round, float* sums) {
+  const int64_t lefts = cut.lefts(panel);
+  const int64_t lines = round.count > kFetchingRounds ? 0 : ceilDivide(lefts * cut.tile_rows, round.count);
+  LinesAhead ahead = {w + lefts * cut.tileWords(), lines};
+  ahead.skip(round.index * cut.runs() * cut.steps);
+  if (lefts > 1) {
+    (count > 1 ? sumTiles<2, 2> : sumTiles<2, 1>)(cut, taps, w, at, ahead, sums);
   } else {
-    (count > 1 ? sumTiles<1, 2> : sumTiles<1, 1>)(cut, taps, w, at, sums);
+    (count > 1 ? sumTiles<1, 2> : sumTiles<1, 1>)(cut, taps, w, at, ahead, sums);
   }
 }
 
@@ -228,7 +241,7 @@ FILIGREE_INLINE PairTile pairTileOf(int64_t rows) {
 /// sums[(r * count + t) * kLine ...] = products of row r of a panel with tile t of `count`. Steps of `taps` are words,
 /// its channels pair lines.
 FILIGREE_INLINE void sumPairs(const PairCut& cut, int64_t panel, int64_t count, const DenseTaps& taps,
-                              const uint32_t* w, const PairTiles& at, float* sums) {
+                              const uint32_t* w, const PairTiles& at, PairRound, float* sums) {
   const int64_t rows = cut.headWords(panel);
   const PairTile kernel = count == 1             ? pairTileOf<1, kDenseRows>(rows)
                           : count == kDenseTiles ? pairTileOf<kDenseTiles, kDenseRows>(rows)

@@ -239,6 +239,9 @@ void runPanel(const Dense& d, int64_t unit, const TileBlock& block, const uint32
   };
   const bool fetch = p.tiles() * p.channels_out * kLine * 4 > kFetchBytes;
   alignas(64) float sums[kMostPairRows * kMostPairTiles * kLine];
+  // The last tiles, fewer than `size`, pass one by one.
+  const int64_t rounds = block.count / size + block.count % size;
+  int64_t round = 0;
   for (int64_t tile = 0; tile < block.count;) {
     const int64_t count = block.count - tile >= size ? size : 1;
     PairTiles at = {};
@@ -246,7 +249,7 @@ void runPanel(const Dense& d, int64_t unit, const TileBlock& block, const uint32
       at.x[t] = scratch + block.x[tile + t] * words + group * cut.pairs() * kLine;
       if (fetch) fetchLines(d.y + (block.y[tile + t] * p.out.C + p.out_channel + first) * kLine, rows);
     }
-    sumPairs(cut, panel, count, taps, packed + cut.headWords(panel), at, sums);
+    sumPairs(cut, panel, count, taps, packed + cut.headWords(panel), at, {round++, rounds}, sums);
     for (int64_t t = 0; t < count; t++) {
       finishTile(d, block, tile + t, first, rows, reinterpret_cast<const float*>(packed), sums + t * kLine,
                  count * kLine);

@@ -47,6 +47,9 @@ struct Product {
   List a_matrices, b_matrices;
 
   FILIGREE_INLINE_MEMBER int64_t panels() const { return panelsOf(columns); }
+  /// Row blocks are as even as can be.
+  FILIGREE_INLINE_MEMBER int64_t firstRow(int64_t block) const { return rows * block / rowBlocks(); }
+  FILIGREE_INLINE_MEMBER int64_t blockRows(int64_t block) const { return firstRow(block + 1) - firstRow(block); }
   FILIGREE_INLINE_MEMBER int64_t rowBlocks() const { return (rows + kBlockRows - 1) / kBlockRows; }
 };
 
@@ -136,10 +139,13 @@ FILIGREE_INLINE int64_t leftRows(const Product& p) {
   return most <= kTileRows ? most : (most + 1) / 2;
 }
 
+/// Up to so many row blocks fetch the next panel while they run; more would fetch too little each.
+constexpr int64_t kFetchingBlocks = 32;
+
 /// One or two left tiles, of `left` rows.
 template <int H>
 __attribute__((noinline)) void sumTiles(int64_t left, int64_t words, const uint32_t* a, const uint32_t* b,
-                                        float* sums) {
+                                        LinesAhead ahead, float* sums) {
   constexpr int64_t kStep = kTileRowBytes / 4, kLineBytes = kPanel * 4;
   const int64_t stride = words * 4;
   finishStores();
@@ -158,6 +164,7 @@ __attribute__((noinline)) void sumTiles(int64_t left, int64_t words, const uint3
       _tile_dpbf16ps(2, 5, 6);
       _tile_dpbf16ps(3, 5, 7);
     }
+    ahead.step();
   }
   _tile_stored(0, sums, kLineBytes);
   _tile_stored(1, sums + kLanes, kLineBytes);
@@ -174,9 +181,14 @@ struct BlockSums {
   FILIGREE_INLINE_MEMBER explicit BlockSums(const Product& p) : left(leftRows(p)) {
     tiles.shape(left, 0, kTileRowBytes / 4);
   }
-  FILIGREE_INLINE_MEMBER void run(int64_t rows, int64_t words, const uint32_t* a, const uint32_t* b,
+  /// Row block `block` of `blocks` with a panel: fetches its share of the next one.
+  FILIGREE_INLINE_MEMBER void run(const Product& p, int64_t block, const uint32_t* a, const uint32_t* b,
                                   float* sums) const {
-    (rows > left ? sumTiles<2> : sumTiles<1>)(left, words, a, b, sums);
+    constexpr int64_t kStepLines = kTileRowBytes / 4 * kPanelVectors;
+    const int64_t blocks = p.rowBlocks(), steps = p.words * 4 / kTileRowBytes;
+    LinesAhead ahead = {b + p.words * kPanel, blocks > kFetchingBlocks ? 0 : (kStepLines + blocks - 1) / blocks};
+    ahead.skip(block * steps);
+    (p.blockRows(block) > left ? sumTiles<2> : sumTiles<1>)(left, p.words, a, b, ahead, sums);
   }
 };
 
@@ -211,9 +223,9 @@ FILIGREE_INLINE void sumRows(int64_t rows, int64_t words, const uint32_t* a, con
 
 struct BlockSums {
   FILIGREE_INLINE_MEMBER explicit BlockSums(const Product&) {}
-  FILIGREE_INLINE_MEMBER void run(int64_t rows, int64_t words, const uint32_t* a, const uint32_t* b,
+  FILIGREE_INLINE_MEMBER void run(const Product& p, int64_t block, const uint32_t* a, const uint32_t* b,
                                   float* sums) const {
-    sumRows<kBlockRows>(rows, words, a, b, sums);
+    sumRows<kBlockRows>(p.blockRows(block), p.words, a, b, sums);
   }
 };
 
@@ -229,7 +241,7 @@ void runProduct(const Step& step, Range* range) {
   for (int64_t unit = range->begin; unit < range->end; unit++) {
     // Row blocks run fastest: a panel stays in cache while the rows pass it.
     const int64_t block = unit % blocks, panel = unit / blocks % panels, matrix = unit / blocks / panels;
-    const int64_t first = p.rows * block / blocks, rows = p.rows * (block + 1) / blocks - first;
+    const int64_t first = p.firstRow(block);
     const int64_t column = panel * kPanel;
     const uint32_t* a = input<uint32_t>(step, kA) + (p.a_matrices.items[matrix] * p.rows + first) * p.words;
     const uint32_t* b = input<uint32_t>(step, kB) + (p.b_matrices.items[matrix] * panels + panel) * p.words * kPanel;
@@ -237,8 +249,8 @@ void runProduct(const Step& step, Range* range) {
     const int width = p.columns - column < kPanel ? static_cast<int>(p.columns - column) : kPanel;
     const Target target = {output<float>(step, kY) + at, has_residual ? input<float>(step, kResidual) + at : nullptr,
                            has_bias ? input<float>(step, kBias) + column : nullptr, p.columns, width};
-    block_sums.run(rows, p.words, a, b, sums);
-    (clamp.all ? finishBlock<true> : finishBlock<false>)(p, clamp, rows, sums, target);
+    block_sums.run(p, block, a, b, sums);
+    (clamp.all ? finishBlock<true> : finishBlock<false>)(p, clamp, p.blockRows(block), sums, target);
   }
 }
 
