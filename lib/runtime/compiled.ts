@@ -132,6 +132,8 @@ export class CompiledModel {
     if (options.imposeSparsity) imposeSparsity(model.graph, options.imposeSparsity);
     this.#drive = { threads: this.threads, priority: options.priority ?? 0 };
     this.#weights = new Weights(machine);
+    // Loading has looked at what lies between the weights.
+    this.#weights.dropFilePages();
     [this.#program, this.#panelProgram] = this.#programs();
   }
 

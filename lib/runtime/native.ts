@@ -138,6 +138,8 @@ export interface NativeAddon {
    * have the part, which may have up to 4 GiB.
    */
   mapFile(path: string, offset: number, bytes: number): ArrayBuffer;
+  /** Gives pages of mapped files back; they are read again where they are wanted. Nobody may have written to a mapping. */
+  dropFilePages(): void;
   /** Runs one kernel on plain buffers, in `parts` pieces; with `repeats`, the least nanoseconds of that many runs. */
   runKernel(
     isa: string,

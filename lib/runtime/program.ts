@@ -136,10 +136,11 @@ function sameContents(asked: ReadonlyMap<Value, HostTensor>, values: ReadonlyMap
   return true;
 }
 
-/** Work in turns, with a breath between any two. */
-function* inBreaths<T>(work: Generator<void, T>): Execution<T> {
+/** Work in turns, with a breath between any two; `after` follows each. */
+function* inBreaths<T>(work: Generator<void, T>, after?: () => void): Execution<T> {
   for (;;) {
     const step = work.next();
+    after?.();
     if (step.done) return step.value;
     yield { kind: 'breathe' };
   }
@@ -251,7 +252,8 @@ export class Program {
     const known = cache.find(key, values) ?? (cache === this.#first ? yield* this.#restored(key, values) : undefined);
     if (known) return known;
     const { plan, planMemory, weights } = this.#context;
-    const stage = yield* inBreaths(planStage(cache.rest, typed, plan, planMemory));
+    // Planning looks at a few weights of each layer, which can bring in megabytes around each.
+    const stage = yield* inBreaths(planStage(cache.rest, typed, plan, planMemory), () => weights.dropFilePages());
     const sections: PlannedSection[] = [];
     for (const section of stage.sections) {
       if (section.kind === 'native') {

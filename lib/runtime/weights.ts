@@ -40,6 +40,11 @@ export class Weights {
     return this.#packedBytes;
   }
 
+  /** Gives back the memory in which files were read; packing reads them again. */
+  dropFilePages(): void {
+    native().dropFilePages();
+  }
+
   /** Begins the plan's packings on the thread pool, in turns; those that exist already are free. Returns their end. */
   *preparing(plan: EncodedPlan): Generator<void, Promise<unknown>> {
     const begun: (NativeBlob | Promise<NativeBlob>)[] = [];

@@ -6,8 +6,8 @@ import { type HostTensor, tensor as tensorOf, toNumbers } from '../ir/tensor.ts'
 
 /** Larger tensors are sampled: planning must not hold the event loop. */
 const WHOLE = 1 << 15;
-/** Neighbouring elements of a sample, so that few pages of a mapped file are touched. */
-const RUN = 1024;
+/** Neighbouring elements of a sample: a look at a mapped file brings in 64 KiB around it. */
+const RUN = 4096;
 
 const known = new WeakMap<HostTensor, number>();
 

@@ -59,6 +59,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   add<filigree::packingBytes>(&exports, "packingBytes");
   add<filigree::alignedBuffer>(&exports, "alignedBuffer");
   add<filigree::mapFile>(&exports, "mapFile");
+  add<filigree::dropFilePages>(&exports, "dropFilePages");
   add<filigree::blobFacts>(&exports, "blobFacts");
   add<filigree::storedBlob>(&exports, "storedBlob");
   return exports;

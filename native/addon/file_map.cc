@@ -53,6 +53,10 @@ class Mappings {
     const uintptr_t first = (begin + page - 1) / page * page, last = end / page * page;
     if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
   }
+  void dropAll() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    for (const auto& [begin, size] : sizes_) madvise(reinterpret_cast<void*>(begin), size, MADV_DONTNEED);
+  }
 
  private:
   std::mutex mutex_;
@@ -110,6 +114,11 @@ Napi::Value bufferOver(Napi::Env env, const std::string& path, std::unique_ptr<M
 }  // namespace
 
 void dropMappedPages(const void* data, size_t size) { Mappings::instance().drop(data, size); }
+
+Napi::Value dropFilePages(const Napi::CallbackInfo& info) {
+  Mappings::instance().dropAll();
+  return info.Env().Undefined();
+}
 
 Napi::Value mapFile(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();

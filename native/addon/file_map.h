@@ -11,4 +11,7 @@ Napi::Value mapFile(const Napi::CallbackInfo& info);
 /// Gives memory back that holds pages of a mapped file, if these bytes do: they are read again where they are wanted.
 void dropMappedPages(const void* data, size_t size);
 
+/// dropFilePages(): does so with all files that are mapped. What was written to a mapping is lost.
+Napi::Value dropFilePages(const Napi::CallbackInfo& info);
+
 }  // namespace filigree
