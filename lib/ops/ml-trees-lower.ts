@@ -76,6 +76,7 @@ function emit(ctx: LowerContext, { trees, targets, ending }: Known): string | un
   const [rows, features] = matrixDims(ctx, ctx.dims(0));
   if (typeof trees === 'string') return trees;
   if (rows === 0) return 'no rows';
+  if (features === 0) return 'rows of no features';
   if (!kernelSuffixes[ctx.dtype(0)] || dtypeInfo(ctx.dtype(0)).kind === 'bool') return noKernel(ctx.dtype(0));
   if (features < trees.features) return `rows of ${features} features for trees of ${trees.features}`;
   const how = aggregateCodes[ending.aggregate ?? 'SUM'];

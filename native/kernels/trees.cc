@@ -17,7 +17,9 @@ const char* checkTrees(const Step& step, Work* work) {
   const int64_t rows = intParam(step, kRows), features = intParam(step, kFeatures), trees = intParam(step, kTreeCount);
   const int64_t targets = intParam(step, kTargets), parts = intParam(step, kParts);
   const double row_cost = floatParam(step, kAggregate + 1);
-  if (features < 0 || targets < 1 || trees < 1 || trees > kMaxNodes) return "no such ensemble";
+  // Leaves compare feature 0 like branches, so that walks need not stop together: it has to be there.
+  if (features < 1) return "rows have at least one feature";
+  if (targets < 1 || trees < 1 || trees > kMaxNodes) return "no such ensemble";
   if (parts < 1 || parts > walkGroups(trees)) return "more parts than groups of trees";
   if (intParam(step, kAggregate) < 0 || intParam(step, kAggregate) >= kAggregates) return "aggregate is 0, 1 or 2";
   if (!holds(step, kX, product(rows, features), sizeof(T))) return "x is smaller than its sizes say";

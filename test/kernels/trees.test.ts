@@ -128,6 +128,7 @@ describe.each(isas)('trees on %s', (isa) => {
     const sums = new Float64Array(4);
     const on = (kernel: string, x: Float32Array | Float64Array, changed: Partial<typeof params>) => () =>
       run(isa, kernel, [x, packed, sums], { ...params, ...changed });
+    expect(on('trees.f32', new Float32Array(0), { features: 0 })).toThrow('at least one feature');
     expect(on('trees.f64', new Float64Array(2), {})).toThrow('another ensemble');
     expect(on('trees.f32', new Float32Array(2), { features: 1 })).toThrow('another ensemble');
     expect(on('trees.f32', new Float32Array(2), { targets: 2 })).toThrow('another ensemble');

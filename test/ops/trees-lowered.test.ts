@@ -41,6 +41,13 @@ describe('tree ensembles on kernels', () => {
     }
   });
 
+  test('rows of no features go to the reference', () => {
+    const o = { ...small, seed: 2, depth: 0, features: 0, missing: false };
+    const { results, reasons } = runLowered(regressor(o, rows(2, 3, 0)));
+    expect(reasons).toEqual(['rows of no features']);
+    expect(results[0]).toMatchObject({ dims: [3, 3] });
+  });
+
   test('many trees for one row are shared out', () => {
     const o = { ...small, seed: 4, trees: 600, depth: 7, targets: 2, votes: 'each' } as const;
     checkLowered(regressor(o, rows(4, 1, 3)), 2);
