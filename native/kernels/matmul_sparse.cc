@@ -120,7 +120,7 @@ const char* checkPack(const Step& step, Work* work) {
   if (depth < 0 || columns < 0 || depth > limit || columns > limit) return "sizes are out of range";
   const int64_t weights = product(depth, columns);
   if (!holds(step, 0, weights, 4)) return "the weights are smaller than their sizes say";
-  if (weights > int64_t{1} << 32) return "too many weights";
+  if (weights > UINT32_MAX) return "too many weights";
   work->units = 1;
   work->cost = static_cast<double>(weights) * 2;
   work->scratch = 0;
