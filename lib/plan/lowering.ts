@@ -161,7 +161,8 @@ export class NodeLowering extends NodeAccess implements LowerContext {
     this.#part.builder.stepOn(this.#node, kernel, buffers, params);
   }
   hasKernel(kernel: string): boolean {
-    return this.#part.context.kernels.has(kernel) && (this.#part.context.jit || !kernel.includes('.sparse.'));
+    const generatesCode = kernel.startsWith('conv.segments.sparse.');
+    return this.#part.context.kernels.has(kernel) && (this.#part.context.jit || !generatesCode);
   }
 
   elementwise(only?: readonly number[]): ElementwiseView {
