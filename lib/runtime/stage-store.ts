@@ -115,11 +115,14 @@ export class StageStore {
 
   /** The store of the model at `path` under `root`; undefined where it cannot be had. */
   static open(root: string, path: string, options: StoreOptions): StageStore | undefined {
-    const { isa, jit, kernels } = thisMachine();
+    // Of two processors with the same kernels one may be faster with bfloat16 and the other not.
+    const { isa, jit, bf16, kernels } = thisMachine();
     const signatures = [...kernels].map(([name, { id }]) => `${id} ${name}`).join();
     const { optimization, sparse, threads, precision } = options;
     try {
-      const setting = [packageVersion(), isa, jit, sparse, optimization, threads, precision, signatures].join('|');
+      const setting = [packageVersion(), isa, jit, bf16, sparse, optimization, threads, precision, signatures].join(
+        '|',
+      );
       const folder = join(root, sha256(setting, fingerprint(path)).slice(0, 32));
       makeFolder(root);
       makeFolder(folder);

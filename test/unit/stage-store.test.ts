@@ -5,7 +5,9 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Session, Tensor } from '../../lib/index.ts';
+import { type Machine, thisMachine } from '../../lib/runtime/machine.ts';
 import { type NativeBlob, native } from '../../lib/runtime/native.ts';
+import { StageStore } from '../../lib/runtime/stage-store.ts';
 import { attribute, model, node, port, rawTensor } from '../models/onnx-writer.ts';
 import { noise } from './passes/harness.ts';
 
@@ -187,4 +189,19 @@ test('blobs are mapped only as they were written', async () => {
     chmodSync(file, 0o620);
     expect(open()).toBeNull();
   }
+});
+
+test('processors that are faster with bfloat16 share nothing with those that are not', async () => {
+  const path = write();
+  const machine = thisMachine() as { -readonly [Key in keyof Machine]: Machine[Key] };
+  const { bf16 } = machine;
+  try {
+    for (const fast of [false, true]) {
+      machine.bf16 = fast;
+      StageStore.open(cache(), path, { threads: 1, sparse: true, optimization: 'all', precision: 'bf16' });
+    }
+  } finally {
+    machine.bf16 = bf16;
+  }
+  expect(readdirSync(cache())).toHaveLength(2);
 });
