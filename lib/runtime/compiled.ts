@@ -1,6 +1,6 @@
 /** A model ready to run on contents: what Session, the command line and the adapters share. */
 
-import { RunError } from '../errors.ts';
+import { MemoryError, RunError } from '../errors.ts';
 import type { NumericStorage } from '../ir/dtype.ts';
 import type { Value } from '../ir/graph.ts';
 import type { Model } from '../ir/model.ts';
@@ -229,13 +229,14 @@ export class CompiledModel {
   ): Promise<HostValue[]> {
     const drive = { ...this.#drive, ...rest };
     let feeds = given;
-    if (!this.#isReady(feeds) || this.#lacksPanelSize(feeds)) {
+    const whole = asked !== undefined || held !== undefined;
+    if (!this.#isReady(feeds) || (!whole && this.#lacksPanelSize(feeds))) {
       // Feeds may change once this call has returned.
       feeds = given.map((feed) => (feed?.kind === 'tensor' ? copyAtCall(feed) : feed));
       await this.#complete(feeds);
-      await this.#weighPanels(feeds);
+      if (!whole) await this.#weighPanels(feeds);
     }
-    const panels = asked || held ? undefined : this.#panelsFor(feeds);
+    const panels = whole ? undefined : this.#panelsFor(feeds);
     if (panels) return this.#runPanels(feeds as readonly HostTensor[], panels, drive);
     // The engine writes large ones in place, which has to stay where it is.
     const targets =
@@ -314,7 +315,13 @@ export class CompiledModel {
         const { dtype, dims } = feeds[i] as HostTensor;
         typed.set(input, { kind: 'tensor', dtype, dims: [size, ...dims.slice(1)] });
       });
-      stages.push(await driveAsync(this.#panelProgram.sketch(typed), this.#weights, this.#drive));
+      try {
+        stages.push(await driveAsync(this.#panelProgram.sketch(typed), this.#weights, this.#drive));
+      } catch (error) {
+        // A batch of fewer items may fit where a panel of this size does not.
+        if (error instanceof MemoryError) break;
+        throw error;
+      }
     }
     if (this.#panelSizes.size >= MOST_PANEL_SIZES) this.#panelSizes.clear();
     this.#panelSizes.set(itemKey(feeds), cheapestPanel(stages, thisMachine()));

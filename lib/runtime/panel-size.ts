@@ -48,7 +48,7 @@ function costOf(stage: Stage, { isa, l2 }: Machine): number {
   }, 0);
 }
 
-/** The size whose items cost least; `stages` are plans for {@link PANEL_SIZES} items. */
+/** The size whose items cost least; `stages` are plans for the first of {@link PANEL_SIZES}. */
 export function cheapestPanel(stages: readonly Stage[], machine: Machine): number {
   let [best, least] = [1, Number.POSITIVE_INFINITY];
   stages.forEach((stage, i) => {
