@@ -146,15 +146,18 @@ function* inBreaths<T>(work: Generator<void, T>, after?: () => void): Execution<
   }
 }
 
-function describe(values: ReadonlyMap<Value, HostValue>): { key: string; typed: Map<Value, Typed> } {
-  const typed = new Map<Value, Typed>();
+/** What plans for values are known by: copies of the values have the same key. */
+function keyOf(values: ReadonlyMap<Value, HostValue>): string {
   const words: string[] = [];
-  for (const [value, content] of values) {
-    const type = typedOf(content, false);
-    typed.set(value, type);
-    words.push(type.kind === 'tensor' ? `${type.dtype}[${type.dims.join()}]` : content.kind);
+  for (const content of values.values()) {
+    words.push(content.kind === 'tensor' ? `${content.dtype}[${content.dims.join()}]` : content.kind);
   }
-  return { key: words.join(';'), typed };
+  return words.join(';');
+}
+
+/** What planning sees of values: small ones with their contents, so that they may not change meanwhile. */
+function typesOf(values: ReadonlyMap<Value, HostValue>): Map<Value, Typed> {
+  return new Map([...values].map(([value, content]) => [value, typedOf(content, false)]));
 }
 
 /** Whose memory an execution uses. */
@@ -213,12 +216,13 @@ export class Program {
     let values = new Map(bindings);
     const used: PlannedStage[] = [];
     try {
+      let key = keyOf(values);
       if (memory.foreign) {
-        const first = cache.find(describe(values).key, values);
+        const first = cache.find(key, values);
         yield* copyFeeds(values, memory.foreign, (value) => !first || first.late.has(value));
       }
       for (;;) {
-        const planned = yield* this.#plan(cache, values);
+        const planned = yield* this.#plan(cache, key, values);
         planned.users++;
         used.push(planned);
         for (const { section, plan } of planned.sections) {
@@ -227,6 +231,7 @@ export class Program {
         }
         if (!planned.next) return planned.stage.outputs.map((value) => this.#read(value, planned, values));
         values = this.#surviving(planned, values);
+        key = keyOf(values);
         cache = planned.next;
       }
     } finally {
@@ -239,7 +244,7 @@ export class Program {
 
   /** Plans for the types at hand without running; for warming up. Stops where a shape depends on data. */
   *prepare(bindings: ReadonlyMap<Value, HostValue>): Execution<Stage> {
-    return (yield* this.#plan(this.#first, bindings)).stage;
+    return (yield* this.#plan(this.#first, keyOf(bindings), bindings)).stage;
   }
 
   /** The first stage for inputs of these types, for looking at: nothing is packed or kept. */
@@ -247,13 +252,15 @@ export class Program {
     return yield* inBreaths(planStage(this.#first.rest, typed, this.#context.plan, new PlanMemory()));
   }
 
-  *#plan(cache: StageCache, values: ReadonlyMap<Value, HostValue>): Execution<PlannedStage> {
-    const { key, typed } = describe(values);
+  /** The stage for these values, which `key` belongs to. */
+  *#plan(cache: StageCache, key: string, values: ReadonlyMap<Value, HostValue>): Execution<PlannedStage> {
     const known = cache.find(key, values) ?? (cache === this.#first ? yield* this.#restored(key, values) : undefined);
     if (known) return known;
     const { plan, planMemory, weights } = this.#context;
     // Planning looks at a few weights of each layer, which can bring in megabytes around each.
-    const stage = yield* inBreaths(planStage(cache.rest, typed, plan, planMemory), () => weights.dropFilePages());
+    const stage = yield* inBreaths(planStage(cache.rest, typesOf(values), plan, planMemory), () =>
+      weights.dropFilePages(),
+    );
     const sections: PlannedSection[] = [];
     for (const section of stage.sections) {
       if (section.kind === 'native') {
@@ -301,12 +308,12 @@ export class Program {
 
   /** True where a stage for these values is planned. */
   has(bindings: ReadonlyMap<Value, HostValue>): boolean {
-    return this.#first.find(describe(bindings).key, bindings) !== undefined;
+    return this.#first.find(keyOf(bindings), bindings) !== undefined;
   }
 
   /** True where a stage for these values is at hand, if only in the store. */
   *isPlanned(bindings: ReadonlyMap<Value, HostValue>): Execution<boolean> {
-    const { key } = describe(bindings);
+    const key = keyOf(bindings);
     return (this.#first.find(key, bindings) ?? (yield* this.#restored(key, bindings))) !== undefined;
   }
 
