@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { thisMachine } from '../../lib/runtime/machine.ts';
-import { countList, modelFiles, oneCount, oneNumber, runMain } from '../report/arguments.ts';
+import { modelFiles, runMain, runOptions, runSettings } from '../report/arguments.ts';
 import { benchmark, type ChildResult } from '../report/child.ts';
 import { progress, publish, reportHelp, reportOptions } from '../report/report.ts';
 import { disturbedNote, type Summary, summarize } from '../report/summary.ts';
@@ -54,20 +54,11 @@ async function main(argv: string[]): Promise<number> {
     allowPositionals: true,
     options: {
       ...reportOptions,
-      batch: { type: 'string', default: '1' },
-      threads: { type: 'string' },
-      seconds: { type: 'string', default: '2' },
-      rounds: { type: 'string', default: '1' },
-      shape: { type: 'string' },
+      ...runOptions('1', 2, 1),
       inputs: { type: 'string' },
-      timeout: { type: 'string', default: '300' },
     },
   });
-  const threads = oneCount('threads', values.threads ?? String(thisMachine().cores));
-  const seconds = oneNumber('seconds', values.seconds, 0);
-  const timeout = oneNumber('timeout', values.timeout, 1);
-  const rounds = oneCount('rounds', values.rounds);
-  const batches = countList('batch', values.batch);
+  const { threads, seconds, timeout, rounds, batches } = runSettings(values, thisMachine().cores);
   const cases = modelFiles(positionals).flatMap((file) => batches.map((batch) => ({ file, batch })));
   const results = cases.map((): ChildResult[] => []);
   for (let round = 0; round < rounds; round++) {

@@ -6,7 +6,7 @@ import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { OptionError } from '../../lib/errors.ts';
 import { thisMachine } from '../../lib/runtime/machine.ts';
-import { countList, modelFiles, oneCount, oneNumber, runMain } from '../report/arguments.ts';
+import { modelFiles, runMain, runOptions, runSettings } from '../report/arguments.ts';
 import { type ChildResult, measureIn } from '../report/child.ts';
 import { progress, publish, type Report, reportHelp, reportOptions, save } from '../report/report.ts';
 import { geometricMean } from '../report/statistics.ts';
@@ -161,23 +161,12 @@ async function main(argv: string[]): Promise<number> {
     allowPositionals: true,
     options: {
       ...reportOptions,
-      batch: { type: 'string', default: '1' },
-      threads: { type: 'string' },
-      seconds: { type: 'string', default: '2' },
-      rounds: { type: 'string', default: '3' },
+      ...runOptions('1', 2, 3),
       engines: { type: 'string' },
-      shape: { type: 'string' },
-      timeout: { type: 'string', default: '300' },
     },
   });
-  const settings = {
-    threads: oneCount('threads', values.threads ?? String(thisMachine().cores)),
-    seconds: oneNumber('seconds', values.seconds, 0),
-    timeout: oneNumber('timeout', values.timeout, 1),
-    shape: values.shape,
-  };
-  const rounds = oneCount('rounds', values.rounds);
-  const cases = casesOf(positionals, countList('batch', values.batch));
+  const { rounds, batches, ...settings } = runSettings(values, thisMachine().cores);
+  const cases = casesOf(positionals, batches);
   if (cases.length === 0) throw new OptionError('name the models to compare');
   const engines = findEngines(values.engines?.split(',') ?? []);
   const rows: PeerRow[] = [];

@@ -53,6 +53,46 @@ export function modelFiles(named: readonly string[]): string[] {
   });
 }
 
+/** What {@link runOptions} ask for. */
+export interface RunSettings {
+  readonly threads: number;
+  readonly seconds: number;
+  readonly rounds: number;
+  readonly timeout: number;
+  readonly batches: number[];
+  readonly shape: string | undefined;
+}
+
+/** Options of benchmarks that time models in processes of their own. */
+export function runOptions(batch: string, seconds: number, rounds: number) {
+  return {
+    batch: { type: 'string', default: batch },
+    threads: { type: 'string' },
+    seconds: { type: 'string', default: String(seconds) },
+    rounds: { type: 'string', default: String(rounds) },
+    shape: { type: 'string' },
+    timeout: { type: 'string', default: '300' },
+  } as const;
+}
+
+/** The settings that these options say; `cores` threads where they do not tell. */
+export function runSettings(
+  values: Readonly<Record<'batch' | 'seconds' | 'rounds' | 'timeout', string>> & {
+    readonly threads?: string | undefined;
+    readonly shape?: string | undefined;
+  },
+  cores: number,
+): RunSettings {
+  return {
+    threads: oneCount('threads', values.threads ?? String(cores)),
+    seconds: oneNumber('seconds', values.seconds, 0),
+    rounds: oneCount('rounds', values.rounds),
+    timeout: oneNumber('timeout', values.timeout, 1),
+    batches: countList('batch', values.batch),
+    shape: values.shape,
+  };
+}
+
 /** Runs a benchmark's main function; prints what went wrong, and help where asked. */
 export async function runMain(help: string, main: (argv: string[]) => Promise<number>): Promise<void> {
   const argv = process.argv.slice(2);

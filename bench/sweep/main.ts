@@ -4,7 +4,7 @@ import { basename } from 'node:path';
 import { parseArgs } from 'node:util';
 import { OptionError } from '../../lib/errors.ts';
 import { thisMachine } from '../../lib/runtime/machine.ts';
-import { countList, numberList, oneCount, oneNumber, runMain } from '../report/arguments.ts';
+import { numberList, oneNumber, runMain, runOptions, runSettings } from '../report/arguments.ts';
 import type { Chart } from '../report/chart.ts';
 import { benchmark, type ChildResult } from '../report/child.ts';
 import { progress, publish, reportHelp, reportOptions } from '../report/report.ts';
@@ -63,30 +63,22 @@ function settingsOf(argv: string[]) {
     allowPositionals: true,
     options: {
       ...reportOptions,
+      ...runOptions('1,2,4,8,16', 1, 3),
       sparsity: { type: 'string', default: '0,0.5,0.8,0.9,0.95' },
-      batch: { type: 'string', default: '1,2,4,8,16' },
-      threads: { type: 'string' },
-      seconds: { type: 'string', default: '1' },
-      rounds: { type: 'string', default: '3' },
       tolerance: { type: 'string', default: '5' },
       'batch-tolerance': { type: 'string', default: '0' },
-      shape: { type: 'string' },
-      timeout: { type: 'string', default: '300' },
     },
   });
   const [model] = positionals;
   if (!model || positionals.length > 1) throw new OptionError('name one model');
-  const threads = oneCount('threads', values.threads ?? String(thisMachine().cores));
-  const seconds = oneNumber('seconds', values.seconds, 0);
-  const timeout = oneNumber('timeout', values.timeout, 1);
-  const rounds = oneCount('rounds', values.rounds);
+  const settings = runSettings(values, thisMachine().cores);
   const tolerances = {
     zeros: oneNumber('tolerance', values.tolerance, 0) / 100,
     batch: oneNumber('batch-tolerance', values['batch-tolerance'], 0) / 100,
   };
   const sparsities = [...new Set(numberList('sparsity', values.sparsity, 0, 1))].sort((a, b) => a - b);
-  const batches = [...new Set(countList('batch', values.batch))].sort((a, b) => a - b);
-  return { values, model, threads, seconds, timeout, rounds, tolerances, sparsities, batches };
+  const batches = [...new Set(settings.batches)].sort((a, b) => a - b);
+  return { ...settings, values, model, tolerances, sparsities, batches };
 }
 
 async function main(argv: string[]): Promise<number> {

@@ -1,5 +1,6 @@
+import { parseArgs } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import { countList, numberList, oneCount } from '../../bench/report/arguments.ts';
+import { countList, numberList, oneCount, runOptions, runSettings } from '../../bench/report/arguments.ts';
 import { barChart, escaped, niceStep, shortNumber } from '../../bench/report/chart.ts';
 import { lastJson } from '../../bench/report/child.ts';
 import { geometricMean, least, median, relativeDifference } from '../../bench/report/statistics.ts';
@@ -140,5 +141,35 @@ describe('flags of a sweep', () => {
   it('leaves out what has no time', () => {
     const points = [point(0, 1, Number.NaN), point(0.5, 1, 5), point(0.9, 1, Number.NaN)];
     expect(flagsOf(points, tolerances)).toEqual([[], [], []]);
+  });
+});
+
+describe('settings of runs', () => {
+  const of = (...args: string[]) =>
+    runSettings(parseArgs({ args, options: runOptions('1,4', 2, 3), strict: true }).values, 6);
+
+  it("are a benchmark's own where nothing is said", () => {
+    expect(of()).toEqual({ threads: 6, seconds: 2, rounds: 3, timeout: 300, batches: [1, 4], shape: undefined });
+  });
+
+  it('are what is said', () => {
+    const args = [
+      '--threads',
+      '2',
+      '--seconds',
+      '0.5',
+      '--rounds',
+      '1',
+      '--timeout',
+      '9',
+      '--batch',
+      '8',
+      '--shape',
+      'n=2',
+    ];
+    const said = { threads: 2, seconds: 0.5, rounds: 1, timeout: 9, batches: [8], shape: 'n=2' };
+    expect(of(...args)).toEqual(said);
+    expect(() => of('--rounds', '1.5')).toThrow('--rounds: expected a whole number');
+    expect(() => of('--timeout', '0')).toThrow('--timeout: expected numbers of at least 1');
   });
 });
