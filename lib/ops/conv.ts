@@ -5,7 +5,14 @@ import { type Dim, type Shape, shapeText, sizeOf } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, toNumbers } from '../ir/tensor.ts';
 import { lowerConv } from './conv-lower.ts';
 import { doubles, expectKind, expectKinds, floatKinds } from './elements.ts';
-import { type Activation, activate, activationOf, epilogueAttributes, NO_ACTIVATION } from './epilogue.ts';
+import {
+  type Activation,
+  activate,
+  activationOf,
+  checkResidual,
+  epilogueAttributes,
+  NO_ACTIVATION,
+} from './epilogue.ts';
 import type { LowerContext } from './lower.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 import {
@@ -75,7 +82,9 @@ export function convShape(
 /** Type of a convolution of floats; writers mix their widths. */
 function inferConv(ctx: InferContext): ValueType {
   expectKinds(ctx, [1, 2, 3], floatKinds);
-  return tensorType(expectKind(ctx, 0, floatKinds), convShape(ctx, ctx.shape(0), ctx.shape(1), ctx.shape(2)));
+  const shape = convShape(ctx, ctx.shape(0), ctx.shape(1), ctx.shape(2));
+  checkResidual(ctx, 3, shape);
+  return tensorType(expectKind(ctx, 0, floatKinds), shape);
 }
 
 /** A convolution over concrete operands, ready to compute. */

@@ -1,7 +1,8 @@
 /** The general epilogue of convolutions and linear layers: bias, residual, activation; one table of activations. */
 
 import type { AttributeType } from '../ir/graph.ts';
-import type { NodeReader } from './op.ts';
+import { isConcrete, type Shape, shapeText } from '../ir/shape.ts';
+import type { InferContext, NodeReader } from './op.ts';
 import { erf } from './special-functions.ts';
 
 /** An activation with its parameters; numbers as in native/kernels/activation.h. */
@@ -59,4 +60,12 @@ export function activate(node: NodeReader): (x: number) => number {
 /** True for a name that {@link activationOf} knows. */
 export function isActivation(name: string): boolean {
   return name in activations;
+}
+
+/** Checks that the residual, input `i`, has the output's shape: passes fuse on what a model says of its shapes. */
+export function checkResidual(ctx: InferContext, i: number, output: Shape | undefined): void {
+  const shape = ctx.has(i) ? ctx.shape(i) : undefined;
+  if (!shape || !output || !isConcrete(shape) || !isConcrete(output)) return;
+  if (shape.length === output.length && shape.every((dim, axis) => dim === output[axis])) return;
+  throw ctx.error(`the addend has shape ${shapeText(shape)}, expected ${shapeText(output)} as the model declares it`);
 }

@@ -3,7 +3,7 @@
 import { tensorType } from '../ir/graph.ts';
 import type { Dim } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, toNumbers } from '../ir/tensor.ts';
-import { activate, activationOf, epilogueAttributes } from './epilogue.ts';
+import { activate, activationOf, checkResidual, epilogueAttributes } from './epilogue.ts';
 import { lowerLinear } from './linear-lower.ts';
 import { matmulProblem, matmulShape, multiply } from './matmul.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
@@ -45,7 +45,11 @@ export const linearOps: readonly OpDefinition[] = [
     inputs: [2, 4],
     outputs: [1, 1],
     attributes: { ...epilogueAttributes, transB: 'int' },
-    infer: (ctx) => [tensorType(ctx.dtype(0), linearShape(ctx))],
+    infer: (ctx) => {
+      const shape = linearShape(ctx);
+      checkResidual(ctx, 3, shape);
+      return [tensorType(ctx.dtype(0), shape)];
+    },
     reference: linearReference,
     keepsRows: (_, { ranks, shared }) => ranks[0] > 1 && !shared[0] && shared[1],
     lower: (ctx) => lowerLinear(ctx, { activation: activationOf(ctx), transposed: isTransposed(ctx) }),

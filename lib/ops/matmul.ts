@@ -207,7 +207,7 @@ export const matmulOps: readonly OpDefinition[] = [
     outputs: [1, 1],
     attributes: { transA: 'int', transB: 'int', alpha: 'float', beta: 'float', broadcast: 'int' },
     infer: (ctx) => [
-      tensorType(expectSame(ctx, 2, numberKinds), gemmShape(ctx, ctx.shape(0), ctx.shape(1), ctx.shape(2))),
+      tensorType(expectSame(ctx, 3, numberKinds), gemmShape(ctx, ctx.shape(0), ctx.shape(1), ctx.shape(2))),
     ],
     reference: gemmReference,
     keepsRows: (node, { shared }) => node.int('transA', 0) === 0 && !shared[0] && shared[1] && shared[2] !== false,

@@ -5,7 +5,7 @@ import { type Dim, shapeText, sizeBetween, sizeOf } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, tensor, toNumbers } from '../ir/tensor.ts';
 import { convAttributes, convolve, convProblem, convShape } from './conv.ts';
 import { doubles, numbersOf } from './elements.ts';
-import { activate, epilogueAttributes } from './epilogue.ts';
+import { activate, checkResidual, epilogueAttributes } from './epilogue.ts';
 import { bytes, expectType } from './integer-matmul.ts';
 import type { LowerContext } from './lower.ts';
 import { matmulProblem, matmulShape, multiply } from './matmul.ts';
@@ -153,7 +153,9 @@ const shapeOfLinear = (ctx: InferContext): Dim[] | undefined => matmulShape(ctx,
 function inferQuantized(shape: (ctx: InferContext) => Dim[] | undefined) {
   return (ctx: InferContext): ValueType[] => {
     for (const i of [0, 1]) expectType(ctx, i, bytes);
-    return [tensorType(quantizedOutput(ctx), shape(ctx))];
+    const dims = shape(ctx);
+    checkResidual(ctx, RESIDUAL, dims);
+    return [tensorType(quantizedOutput(ctx), dims)];
   };
 }
 

@@ -3,7 +3,7 @@ import { makeConstant, makeValue, type Node } from '../../lib/ir/graph.ts';
 import { sizeOf } from '../../lib/ir/shape.ts';
 import { fromNumbers, type HostTensor } from '../../lib/ir/tensor.ts';
 import { random, sparseWeights } from '../kernels/harness.ts';
-import { checkLowered, type LoweredCase, runGraph } from './lowered.ts';
+import { checkLowered, type LoweredCase, runGraph, runLowered } from './lowered.ts';
 import { evaluate } from './node.ts';
 
 const x = (dims: readonly number[], seed: number): HostTensor =>
@@ -27,6 +27,12 @@ test.each([1, 2, 7, 8, 9, 17])('%i rows', (rows) => {
       for (const activation of ['', 'Relu', 'Gelu']) checkLowered(linear(rows, density, transB, activation));
     }
   }
+});
+
+test('an addend of another shape than the model declares is an error', () => {
+  const c = linear(4, 0.1, 0, '');
+  const inputs = c.inputs.map((each, i) => (i === 3 ? x([1, 21], 5) : each));
+  expect(() => runLowered({ ...c, inputs })).toThrow(/the addend has shape \[1,21\], expected \[4,21\]/);
 });
 
 test.each([5, 16, 17, 40])('a normalization of %i rows stays in the layout of the layer before it', (rows) => {
