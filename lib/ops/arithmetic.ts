@@ -42,6 +42,14 @@ export function weightOf(node: Node): Weight | undefined {
   return { tensor: content, axis: content.dims.length - (flag(node, 'transB') ? 1 : 2) };
 }
 
+/** All constant weights a node multiplies with: a recurrent layer has those of its state beside those of its input. */
+export function weightsOf(node: Node): Weight[] {
+  const first = weightOf(node);
+  const state = recurrent.has(node.op) ? node.inputs[2]?.constant : undefined;
+  const second = state?.kind === 'tensor' && state.dims.length === 3 ? { tensor: state, axis: 2 } : undefined;
+  return [first, second].filter((weight) => weight !== undefined);
+}
+
 /** Multiply-adds of one execution with every weight counted; undefined where they are not known, or not the point. */
 export function macsOf(node: Node, dimsOf: DimsOf): number | undefined {
   const input = (i: number): readonly number[] | undefined => {

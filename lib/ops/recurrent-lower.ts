@@ -21,6 +21,12 @@ export interface NativeRecurrent {
   readonly reverse: boolean;
 }
 
+/** Up to this share of nonzeros, recurrent weights are multiplied nonzero by nonzero. */
+const SPARSE_RECURRENT_DENSITY = 0.2;
+
+/** Packings by rows hold columns below this in two bytes; cells read no wider ones. */
+const NARROW_COLUMNS = 65536;
+
 const families = { 1: 'rnn', 3: 'gru', 4: 'lstm' } as const;
 
 /** Numbers of the kernels' activations; those that have parameters stay with the reference. */
@@ -94,6 +100,20 @@ function inputGates(ctx: LowerContext, r: NativeRecurrent): Operand {
   return gates;
 }
 
+/** The recurrent weights as the cells read them; those of the GRU's candidate may be `apart`. */
+function recurrentWeights(ctx: LowerContext, { directions, hidden, gates }: NativeRecurrent, apart: boolean) {
+  const density = ctx.density(2);
+  if (density <= SPARSE_RECURRENT_DENSITY && hidden <= NARROW_COLUMNS) {
+    const columns = directions * gates * hidden;
+    const all = ctx.packed('pack.matmul.sparse.f32', [ctx.input(2)], { depth: hidden, columns, transposed: true });
+    return { all, candidate: null, density, sparse: true };
+  }
+  const pack = (first: number, count: number): Operand =>
+    ctx.packed('pack.recurrent.f32', [ctx.input(2)], { directions, gates, hidden, first, count });
+  const candidate = apart ? pack(2, 1) : null;
+  return { all: pack(0, apart ? 2 : gates), candidate, density, sparse: false };
+}
+
 export function lowerRecurrent(ctx: LowerContext, r: NativeRecurrent): string | undefined {
   const has = (i: number): boolean => (i < 6 || r.cell) && ctx.has(i);
   const reason = unservedReason(ctx, r, has);
@@ -103,14 +123,13 @@ export function lowerRecurrent(ctx: LowerContext, r: NativeRecurrent): string | 
   const { directions, hidden, gates } = r;
   const linear = ctx.int('linear_before_reset', 0) !== 0;
   const apart = gates === 3 && !linear;
-  const pack = (first: number, count: number): Operand =>
-    ctx.packed('pack.recurrent.f32', [ctx.input(2)], { directions, gates, hidden, first, count });
+  const weights = recurrentWeights(ctx, r, apart);
   const optional = (i: number): Operand | null => (has(i) ? ctx.input(i) : null);
   const wanted = (i: number): Operand | null => (ctx.wants(i) ? ctx.output(i) : null);
   const operands = [
     inputGates(ctx, r),
-    pack(0, apart ? 2 : gates),
-    apart ? pack(2, 1) : null,
+    weights.all,
+    weights.candidate,
     candidateBias(ctx, r),
     optional(7),
     optional(4),
@@ -125,7 +144,7 @@ export function lowerRecurrent(ctx: LowerContext, r: NativeRecurrent): string | 
     ...{ batch_first: r.batchFirst, reverse: r.reverse, linear_before_reset: linear },
     coupled: ctx.int('input_forget', 0) !== 0,
     clip: ctx.float('clip', Number.POSITIVE_INFINITY),
-    activations,
+    ...{ sparse: weights.sparse, density: weights.density, activations },
   });
   return undefined;
 }

@@ -2,7 +2,7 @@
 
 import type { Graph } from '../ir/graph.ts';
 import type { HostTensor } from '../ir/tensor.ts';
-import { weightOf } from '../ops/arithmetic.ts';
+import { weightsOf } from '../ops/arithmetic.ts';
 import { pruned } from '../sparse/prune.ts';
 
 const prunable = new Set(['float32', 'float64', 'float16', 'bfloat16', 'int8']);
@@ -14,13 +14,14 @@ const prunable = new Set(['float32', 'float64', 'float16', 'bfloat16', 'int8']);
 export function imposeSparsity(graph: Graph, share: number): number {
   const made = new Map<HostTensor, HostTensor>();
   for (const node of graph.nodes) {
-    const weight = weightOf(node);
-    if (!weight || !prunable.has(weight.tensor.dtype) || weight.tensor.dims[weight.axis] === 1) continue;
-    for (const input of node.inputs) {
-      if (input?.constant !== weight.tensor) continue;
-      const known = made.get(weight.tensor) ?? pruned(weight.tensor, share);
-      made.set(weight.tensor, known);
-      input.constant = known;
+    for (const { tensor, axis } of weightsOf(node)) {
+      if (!prunable.has(tensor.dtype) || tensor.dims[axis] === 1) continue;
+      for (const input of node.inputs) {
+        if (input?.constant !== tensor) continue;
+        const known = made.get(tensor) ?? pruned(tensor, share);
+        made.set(tensor, known);
+        input.constant = known;
+      }
     }
   }
   return made.size;

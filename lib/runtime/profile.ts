@@ -1,8 +1,9 @@
 /** Where the time of runs goes: by node, against what the machine could do. */
 
 import type { Node } from '../ir/graph.ts';
+import { sizeOf } from '../ir/shape.ts';
 import type { HostValue } from '../ir/tensor.ts';
-import { type DimsOf, macsOf, weightOf } from '../ops/arithmetic.ts';
+import { type DimsOf, macsOf, weightsOf } from '../ops/arithmetic.ts';
 import { isRounded } from '../ops/bf16-products.ts';
 import { opKey } from '../ops/op.ts';
 import type { NativeSection } from '../plan/stage.ts';
@@ -228,15 +229,22 @@ function median(values: readonly number[]): number {
   return sorted[sorted.length >> 1] ?? 0;
 }
 
+/** Share of the nonzeros in a node's weights, which all meet the same number of rows; undefined where it has none. */
+function nonzeroShare(node: Node): number | undefined {
+  const tensors = weightsOf(node).map(({ tensor }) => tensor);
+  const all = tensors.reduce((sum, { dims }) => sum + sizeOf(dims), 0);
+  const nonzeros = tensors.reduce((sum, tensor) => sum + sizeOf(tensor.dims) * densityOf(tensor), 0);
+  return tensors.length === 0 ? undefined : nonzeros / Math.max(1, all);
+}
+
 function layerProfile(layer: Accumulated, runs: number, total: number, peaks: Peaks): LayerProfile {
   const { node, reason, constantBytes, dataBytes } = layer;
   const steps = [...layer.kernels].map(([kernel, times]) => ({ kernel, ms: median(padded(times, runs)) }));
   const ms = timeOf(layer, runs);
   const own = steps.filter(({ kernel }) => !isConversion(kernel));
   const main = (own.length ? own : steps).reduce((a, b) => (b.ms > a.ms ? b : a));
-  const weight = weightOf(node)?.tensor;
-  const density = weight ? densityOf(weight) : 1;
-  const macs = layer.macs === undefined ? undefined : layer.macs * density;
+  const density = nonzeroShare(node);
+  const macs = layer.macs === undefined ? undefined : layer.macs * (density ?? 1);
   const arithmeticMs = (macs ?? 0) / (peaks.fma * layer.rate) / 1e6;
   return {
     name: node.name,
@@ -245,7 +253,7 @@ function layerProfile(layer: Accumulated, runs: number, total: number, peaks: Pe
     ...(reason === undefined ? {} : { reason }),
     dims: node.outputs[0] ? layer.dimsOf(node.outputs[0]) : undefined,
     ...{ ms, share: total > 0 ? ms / total : 0, macs, denseMacs: layer.macs },
-    zeros: weight && 1 - density,
+    zeros: density === undefined ? undefined : 1 - density,
     ...{ constantBytes, dataBytes },
     gflops: macs === undefined || ms === 0 ? undefined : (2 * macs) / ms / 1e6,
     gbytes: ms === 0 ? 0 : (constantBytes + dataBytes) / ms / 1e6,

@@ -1,9 +1,10 @@
 // Recurrent cells over whole sequences: RNN, GRU and LSTM, given the inputs' part of all gates.
 //
 // A unit is one direction for a few batch entries. Lanes are hidden units: a panel of recurrent weights holds the gates
-// of one vector of them, so that a cell is finished in registers.
+// of one vector of them, so that a cell is finished in registers. Recurrent weights of few nonzeros come by rows
+// instead, and are multiplied nonzero by nonzero.
 #include "kernels/activation.h"
-#include "kernels/kernel_support.h"
+#include "kernels/sparse_rows.h"
 
 namespace filigree {
 namespace FILIGREE_ISA {
@@ -15,13 +16,32 @@ constexpr int kGroupRows = 4;
 constexpr int kGroupRows = 3;
 #endif
 
+/// States of the rows of a group, side by side.
+constexpr int kQuad = 4;
+typedef float Quad __attribute__((vector_size(16)));
+static_assert(kGroupRows <= kQuad, "a group's rows fit a quad");
+
 enum { kGates, kWeights, kCandidateWeights, kBias, kPeepholes, kLengths, kFirstH, kFirstC, kY, kLastH, kLastC };
-enum { kDirections, kLength, kBatch, kHidden, kBatchFirst, kReverse, kLinearBeforeReset, kCoupled, kClip, kScalars };
+enum {
+  kDirections,
+  kLength,
+  kBatch,
+  kHidden,
+  kBatchFirst,
+  kReverse,
+  kLinearBeforeReset,
+  kCoupled,
+  kClip,
+  kSparse,
+  kDensity,
+  kScalars
+};
 enum Kind { kVanilla, kGru, kLinearGru, kLstm };
 
 struct Problem {
   int64_t directions, length, batch, hidden, batch_first, reverse, linear_before_reset, coupled;
   float clip;
+  bool sparse;
   List activations;
 
   FILIGREE_INLINE_MEMBER int64_t panels() const { return (hidden + kLanes - 1) / kLanes; }
@@ -45,8 +65,27 @@ Problem readProblem(const Step& step) {
   p.hidden = intParam(step, kHidden), p.batch_first = intParam(step, kBatchFirst);
   p.reverse = intParam(step, kReverse), p.linear_before_reset = intParam(step, kLinearBeforeReset);
   p.coupled = intParam(step, kCoupled), p.clip = static_cast<float>(floatParam(step, kClip));
+  p.sparse = intParam(step, kSparse) != 0;
   p.activations = listParam(step, kScalars, 0);
   return p;
+}
+
+/// What the weights lack, or null. Sparse weights stand in one packing, also those of a candidate that is apart.
+const char* checkWeights(const Step& step, const Problem& p, int64_t gates) {
+  if (p.sparse) {
+    const double density = floatParam(step, kDensity);
+    if (!(density >= 0 && density <= 1)) return "density lies between 0 and 1";
+    if (p.hidden > kNarrowColumns) return "the hidden size is too large for sparse weights";
+    const int64_t rows = product(product(p.directions, gates), p.hidden);
+    return holds(step, kWeights, sparseRowsBytes(rows, p.hidden, 0), 1) ? nullptr : "the packing is cut short";
+  }
+  const bool apart = gates == 3 && !p.linear_before_reset;
+  const int64_t panel = product(product(p.directions, p.panels()), p.hidden * kLanes);
+  if (!holds(step, kWeights, product(panel, apart ? 2 : gates), 4))
+    return "the weights are smaller than they should be";
+  if (apart && !holds(step, kCandidateWeights, panel, 4))
+    return "the candidate's weights are smaller than they should be";
+  return nullptr;
 }
 
 const char* checkCell(const Step& step, Work* work, int64_t gates, int64_t kinds) {
@@ -64,12 +103,7 @@ const char* checkCell(const Step& step, Work* work, int64_t gates, int64_t kinds
   const int64_t states = product(product(p.directions, p.batch), p.hidden);
   const int64_t all = product(states, p.length);
   if (!holds(step, kGates, product(all, gates), 4)) return "the gates are smaller than their sizes say";
-  const bool apart = gates == 3 && !p.linear_before_reset;
-  const int64_t panel = product(product(p.directions, p.panels()), p.hidden * kLanes);
-  if (!holds(step, kWeights, product(panel, apart ? 2 : gates), 4))
-    return "the weights are smaller than they should be";
-  if (apart && !holds(step, kCandidateWeights, panel, 4))
-    return "the candidate's weights are smaller than they should be";
+  if (const char* const problem = checkWeights(step, p, gates)) return problem;
   const int64_t vectors = product(p.directions, p.hidden);
   if (step.operands[kBias].bytes && !holds(step, kBias, vectors, 4)) return "the bias is smaller than the hidden size";
   if (step.operands[kPeepholes].bytes && !holds(step, kPeepholes, product(vectors, 3), 4)) {
@@ -83,9 +117,9 @@ const char* checkCell(const Step& step, Work* work, int64_t gates, int64_t kinds
   }
   if (step.operands[kY].bytes && !holds(step, kY, all, 4)) return "y is smaller than its sizes say";
   work->units = product(p.directions, p.groups());
-  work->cost =
-      static_cast<double>(all) * static_cast<double>(gates) * (static_cast<double>(p.hidden) * 1.2 + 20) / kLanes;
-  work->scratch = static_cast<size_t>(4 * kGroupRows * p.panels() * kLanes) * 4;
+  const double products = static_cast<double>(p.hidden) * (p.sparse ? floatParam(step, kDensity) * 0.4 * kLanes : 1.2);
+  work->cost = static_cast<double>(all) * static_cast<double>(gates) * (products + 20) / kLanes;
+  work->scratch = static_cast<size_t>((4 * kGroupRows + kQuad) * p.panels() * kLanes) * 4;
   return nullptr;
 }
 
@@ -133,7 +167,64 @@ struct Moment {
   /// State, its successor, cell and the reset state: rows of `stride`.
   float *h, *next, *c, *reset;
   int64_t stride;
+  /// Sparse weights: those of all directions, the first row of this one, and room for the states as quads.
+  SparseMatrix<uint16_t> matrix;
+  int64_t first_row;
+  float* quads;
 };
+
+/// The row times the vectors of quads [columns][4].
+FILIGREE_INLINE Quad dotQuads(const SparseRow<uint16_t>& row, const float* quads) {
+  Quad sums[4] = {};
+  const auto add = [&](int64_t i, int u) {
+    Quad x;
+    std::memcpy(&x, quads + int64_t{row.columns[i]} * kQuad, sizeof x);
+    sums[u] += row.weights[i] * x;
+  };
+  int64_t i = 0;
+  for (; i + 4 <= row.n; i += 4) {
+    FILIGREE_UNROLL
+    for (int u = 0; u < 4; u++) add(i + u, u);
+  }
+  for (; i < row.n; i++) add(i, 0);
+  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+}
+
+/// Makes `h` ready for multiplyGates: sparse weights meet several rows as quads.
+template <int R>
+FILIGREE_INLINE void placeRows(const Problem& p, const Moment& m, const float* h) {
+  if (!p.sparse || R == 1) return;
+  for (int64_t k = 0; k < p.hidden; k++) {
+    for (int r = 0; r < kQuad; r++) m.quads[k * kQuad + r] = r < R ? h[r * m.stride + k] : 0;
+  }
+}
+
+template <int G, int R>
+void multiplySparse(const Problem& p, const Moment& m, int64_t gate, int64_t at, const float* h, F32 (&sums)[R][G]) {
+  const int64_t lanes = p.hidden - at < kLanes ? p.hidden - at : kLanes;
+  for (int g = 0; g < G; g++) {
+    alignas(64) float values[R][kLanes] = {};
+    const int64_t first = m.first_row + (gate + g) * p.hidden + at;
+    for (int64_t i = 0; i < lanes; i++) {
+      const SparseRow<uint16_t> row = m.matrix.row(first + i);
+      if constexpr (R == 1) {
+        values[0][i] = dotVector(row, h);
+      } else {
+        const Quad sum = dotQuads(row, m.quads);
+        for (int r = 0; r < R; r++) values[r][i] = sum[r];
+      }
+    }
+    for (int r = 0; r < R; r++) sums[r][g] = load(values[r]);
+  }
+}
+
+/// sums[r][g] = h[r] times gate `gate` + g of the units from `at` on; `packing` holds these G gates where it is dense.
+template <int G, int R>
+FILIGREE_INLINE void multiplyGates(const Problem& p, const Moment& m, const float* packing, int64_t gate, int64_t at,
+                                   const float* h, F32 (&sums)[R][G]) {
+  if (p.sparse) return multiplySparse<G, R>(p, m, gate, at, h, sums);
+  multiply<G, R>(packing + at * p.hidden * G, h, m.stride, p.hidden, sums);
+}
 
 FILIGREE_INLINE F32 clipped(const Problem& p, F32 x, int64_t kind) {
   return apply(min(set1(p.clip), max(set1(-p.clip), x)), kind, 0, 0);
@@ -172,9 +263,10 @@ FILIGREE_INLINE void gruCell(const Problem& p, const Moment& m, int r, int64_t a
 
 template <int R>
 void stepLstm(const Problem& p, const Moment& m) {
+  placeRows<R>(p, m, m.h);
   for (int64_t at = 0, left = p.hidden; left > 0; at += kLanes, left -= kLanes) {
     F32 sums[R][4];
-    multiply<4, R>(m.weights + at * p.hidden * 4, m.h, m.stride, p.hidden, sums);
+    multiplyGates<4, R>(p, m, m.weights, 0, at, m.h, sums);
     const int lanes = static_cast<int>(left < kLanes ? left : kLanes);
     for (int r = 0; r < R; r++) {
       if (m.gates[r]) lstmCell(p, m, r, at, lanes, sums[r]);
@@ -184,9 +276,10 @@ void stepLstm(const Problem& p, const Moment& m) {
 
 template <int R>
 void stepVanilla(const Problem& p, const Moment& m) {
+  placeRows<R>(p, m, m.h);
   for (int64_t at = 0, left = p.hidden; left > 0; at += kLanes, left -= kLanes) {
     F32 sums[R][1];
-    multiply<1, R>(m.weights + at * p.hidden, m.h, m.stride, p.hidden, sums);
+    multiplyGates<1, R>(p, m, m.weights, 0, at, m.h, sums);
     const int lanes = static_cast<int>(left < kLanes ? left : kLanes);
     for (int r = 0; r < R; r++) {
       if (m.gates[r]) emit(m, r, at, clipped(p, loadN(m.gates[r] + at, lanes) + sums[r][0], m.activations[0]), lanes);
@@ -197,9 +290,10 @@ void stepVanilla(const Problem& p, const Moment& m) {
 template <int R>
 void stepLinearGru(const Problem& p, const Moment& m) {
   const int64_t n = p.hidden;
+  placeRows<R>(p, m, m.h);
   for (int64_t at = 0, left = n; left > 0; at += kLanes, left -= kLanes) {
     F32 sums[R][3];
-    multiply<3, R>(m.weights + at * n * 3, m.h, m.stride, n, sums);
+    multiplyGates<3, R>(p, m, m.weights, 0, at, m.h, sums);
     const int lanes = static_cast<int>(left < kLanes ? left : kLanes);
     const F32 bias = m.bias ? loadN(m.bias + at, lanes) : zero();
     for (int r = 0; r < R; r++) {
@@ -216,9 +310,10 @@ void stepLinearGru(const Problem& p, const Moment& m) {
 template <int R>
 void stepGru(const Problem& p, const Moment& m) {
   const int64_t n = p.hidden;
+  placeRows<R>(p, m, m.h);
   for (int64_t at = 0, left = n; left > 0; at += kLanes, left -= kLanes) {
     F32 sums[R][2];
-    multiply<2, R>(m.weights + at * n * 2, m.h, m.stride, n, sums);
+    multiplyGates<2, R>(p, m, m.weights, 0, at, m.h, sums);
     const int lanes = static_cast<int>(left < kLanes ? left : kLanes);
     for (int r = 0; r < R; r++) {
       if (!m.gates[r]) continue;
@@ -228,9 +323,10 @@ void stepGru(const Problem& p, const Moment& m) {
       store(m.next + r * m.stride + at, loadN(x, lanes) + sums[r][0]);
     }
   }
+  placeRows<R>(p, m, m.reset);
   for (int64_t at = 0, left = n; left > 0; at += kLanes, left -= kLanes) {
     F32 sums[R][1];
-    multiply<1, R>(m.candidate + at * n, m.reset, m.stride, n, sums);
+    multiplyGates<1, R>(p, m, m.candidate, 2, at, m.reset, sums);
     const int lanes = static_cast<int>(left < kLanes ? left : kLanes);
     const F32 bias = m.bias ? loadN(m.bias + at, lanes) : zero();
     for (int r = 0; r < R; r++) {
@@ -264,13 +360,23 @@ void loadState(const Step& step, int operand, int64_t at, float* state, int64_t 
 }
 
 template <Kind K>
+constexpr int kGateCount = K == kLstm      ? 4
+                           : K == kVanilla ? 1
+                                           : 3;
+
+template <Kind K>
 Moment momentOf(const Step& step, const Problem& p, int64_t d, float* scratch) {
   constexpr int kTogether = K == kLstm ? 4 : K == kVanilla ? 1 : K == kGru ? 2 : 3;
   constexpr int kKinds = K == kLstm ? 3 : K == kVanilla ? 1 : 2;
   const int64_t panel = p.panels() * p.hidden * kLanes;
-  Moment m;
-  m.weights = input<float>(step, kWeights) + d * panel * kTogether;
-  m.candidate = K == kGru ? input<float>(step, kCandidateWeights) + d * panel : nullptr;
+  Moment m = {};
+  if (p.sparse) {
+    m.matrix = sparseMatrix<uint16_t>(reinterpret_cast<const SparseRows*>(step.operands[kWeights].data));
+    m.first_row = d * kGateCount<K> * p.hidden;
+  } else {
+    m.weights = input<float>(step, kWeights) + d * panel * kTogether;
+    m.candidate = K == kGru ? input<float>(step, kCandidateWeights) + d * panel : nullptr;
+  }
   m.bias = step.operands[kBias].bytes ? input<float>(step, kBias) + d * p.hidden : nullptr;
   m.peepholes = step.operands[kPeepholes].bytes ? input<float>(step, kPeepholes) + d * 3 * p.hidden : nullptr;
   m.activations = p.activations.items + d * kKinds;
@@ -278,14 +384,14 @@ Moment momentOf(const Step& step, const Problem& p, int64_t d, float* scratch) {
   const int64_t block = kGroupRows * m.stride;
   for (int64_t i = 0; i < 4 * block; i += kLanes) store(scratch + i, zero());
   m.h = scratch, m.next = scratch + block, m.c = scratch + 2 * block, m.reset = scratch + 3 * block;
+  m.quads = scratch + 4 * block;
   return m;
 }
 
 /// Direction d of `rows` sequences from `first` on.
 template <Kind K>
 void runSequences(const Step& step, const Problem& p, int64_t d, int64_t first, int64_t rows, Range* range) {
-  constexpr int kGateCount = K == kLstm ? 4 : K == kVanilla ? 1 : 3;
-  const int64_t width = kGateCount * p.hidden;
+  const int64_t width = kGateCount<K> * p.hidden;
   Moment m = momentOf<K>(step, p, d, reinterpret_cast<float*>(range->scratch));
   float* y = step.operands[kY].bytes ? output<float>(step, kY) : nullptr;
   int64_t lengths[kGroupRows], longest = 0;
@@ -323,6 +429,9 @@ void runSequences(const Step& step, const Problem& p, int64_t d, int64_t first, 
 template <Kind K>
 void runCell(const Step& step, Range* range) {
   const Problem p = readProblem(step);
+  if (p.sparse && !sparseRowsOf(step.operands[kWeights], p.directions * kGateCount<K> * p.hidden, p.hidden)) {
+    range->error = "the packing was made for another product";
+  }
   for (int64_t unit = range->begin; unit < range->end && !range->error; unit++) {
     const int64_t d = unit / p.groups(), first = unit % p.groups() * kGroupRows;
     const int64_t rows = p.batch - first < kGroupRows ? p.batch - first : kGroupRows;
@@ -388,15 +497,16 @@ constexpr char kOperands[] =
     "w:last_c?";
 constexpr char kParams[] =
     "i:directions i:length i:batch i:hidden i:batch_first i:reverse i:linear_before_reset i:coupled f:clip "
-    "l:activations";
+    "i:sparse f:density l:activations";
 
 }  // namespace
 
 // Cells over sequences. `gates` holds the inputs' part with its biases: [row of X][direction][gate][hidden], where rows
 // of X are [length, batch], or [batch, length] where batch_first. `weights` are packings of the recurrent weights; the
-// GRU without linear_before_reset takes those of z and r, and those of h as candidate_weights; its `bias`
-// [direction][hidden] is the candidate's recurrent one. `lengths` int32 [batch]. Outputs as ONNX lays them out; y is
-// zero behind the end of a sequence. `activations` are kinds of activation.h, those of a direction together.
+// GRU without linear_before_reset takes those of z and r, and those of h as candidate_weights. Where `sparse`,
+// `weights` is one packing of pack.matmul.sparse.f32 for all gates, and `density` says what it will cost. The GRU's
+// `bias` [direction][hidden] is the candidate's recurrent one. `lengths` int32 [batch]. Outputs as ONNX lays them out;
+// y is zero behind the end of a sequence. `activations` are kinds of activation.h, those of a direction together.
 FILIGREE_KERNEL(rnnF32) = {"rnn.f32", kOperands, kParams, checkVanilla, runCell<kVanilla>, nullptr, nullptr, false};
 FILIGREE_KERNEL(gruF32) = {"gru.f32", kOperands, kParams, checkGru, runGru, nullptr, nullptr, false};
 FILIGREE_KERNEL(lstmF32) = {"lstm.f32", kOperands, kParams, checkLstm, runCell<kLstm>, nullptr, nullptr, false};

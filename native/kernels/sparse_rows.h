@@ -67,6 +67,30 @@ FILIGREE_INLINE float fmaOne(float a, float b, float c) {
 #endif
 }
 
+#if defined(FILIGREE_AVX512)
+FILIGREE_INLINE __m512i loadColumns(const uint16_t* columns, __mmask16 lanes) {
+  return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes, columns));
+}
+
+FILIGREE_INLINE __m512i loadColumns(const uint32_t* columns, __mmask16 lanes) {
+  return _mm512_maskz_loadu_epi32(lanes, columns);
+}
+
+/// The row times a vector, 16 nonzeros at once: the last ones under a mask, for rows have all lengths and a loop over
+/// what is left would be mispredicted at each.
+template <class Index>
+FILIGREE_INLINE float dotVector(const SparseRow<Index>& row, const float* x) {
+  __m512 sum = _mm512_setzero_ps();
+  for (int64_t i = 0; i < row.n; i += 16) {
+    const int64_t left = row.n - i;
+    const __mmask16 lanes = static_cast<__mmask16>(left < 16 ? (1 << left) - 1 : 0xffff);
+    const __m512i columns = loadColumns(row.columns + i, lanes);
+    const __m512 values = _mm512_mask_i32gather_ps(_mm512_setzero_ps(), lanes, columns, x, 4);
+    sum = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(lanes, row.weights + i), values, sum);
+  }
+  return _mm512_reduce_add_ps(sum);
+}
+#else
 /// The row times a vector. Four sums in turn, as for lines: a chain of additions would wait for each.
 template <class Index>
 FILIGREE_INLINE float dotVector(const SparseRow<Index>& row, const float* x) {
@@ -76,9 +100,10 @@ FILIGREE_INLINE float dotVector(const SparseRow<Index>& row, const float* x) {
     FILIGREE_UNROLL
     for (int u = 0; u < 4; u++) sums[u] = fmaOne(row.weights[i + u], x[row.columns[i + u]], sums[u]);
   }
-  for (int u = 0; i < row.n; i++, u++) sums[u] = fmaOne(row.weights[i], x[row.columns[i]], sums[u]);
+  for (; i < row.n; i++) sums[0] = fmaOne(row.weights[i], x[row.columns[i]], sums[0]);
   return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
+#endif
 
 /// The row times 16 vectors that lie side by side: x [columns][16].
 template <class Index>
@@ -92,7 +117,7 @@ FILIGREE_INLINE Line dotLines(const SparseRow<Index>& row, const float* x) {
     FILIGREE_UNROLL
     for (int u = 0; u < 4; u++) add(i + u, u);
   }
-  for (int u = 0; i < row.n; i++, u++) add(i, u);
+  for (; i < row.n; i++) add(i, 0);
   for (int v = 0; v < kLineVectors; v++) {
     sums[0].v[v] = (sums[0].v[v] + sums[1].v[v]) + (sums[2].v[v] + sums[3].v[v]);
   }

@@ -11,6 +11,8 @@ interface Case {
   readonly hidden: number;
   readonly directions: 1 | 2;
   readonly linear?: 1;
+  /** Of the recurrent weights this share is not zero, and they come by rows. */
+  readonly density?: number;
 }
 
 const hiddens = [1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 34];
@@ -45,7 +47,9 @@ function check(isa: string, c: Case): void {
   const length = 3;
   const width = gates * hidden;
   const x = random(length * batch * width, 1);
-  const r = random(directions * width * hidden, 2).map((v) => v / 2);
+  const { density } = c;
+  const kept = random(directions * width * hidden, 4);
+  const r = random(directions * width * hidden, 2).map((v, i) => ((kept[i] + 1) / 2 < (density ?? 1) ? v / 2 : 0));
   const h = random(directions * batch * hidden, 3);
   const lengths = Array.from({ length: batch }, (_, n) => length - (n % 4));
   const want = reference(c, x, r, h, lengths);
@@ -55,15 +59,20 @@ function check(isa: string, c: Case): void {
   const apart = op === 'GRU' && !c.linear;
   const packed = (first: number, count: number) =>
     pack(isa, 'pack.recurrent.f32', [r], { directions, gates, hidden, first, count });
-  const weights = [packed(0, apart ? 2 : gates), apart ? packed(2, 1) : null];
+  const sparse = { depth: hidden, columns: directions * width, transposed: 1 };
+  const weights =
+    density === undefined
+      ? [packed(0, apart ? 2 : gates), apart ? packed(2, 1) : null]
+      : [pack(isa, 'pack.matmul.sparse.f32', [r], sparse), null];
   for (const parts of [1, 3]) {
     const outputs = want.map((values) => new Float32Array(values.length).fill(77));
     const [y, last, cell = null] = outputs;
     const operands = [wide, ...weights, null, null, Int32Array.from(lengths), h, null, y, last, cell];
     const flags = { batch_first: 0, reverse: 0, linear_before_reset: c.linear ?? 0, coupled: 0 };
     const each = Array.from({ length: directions }, () => [...activations]).flat();
-    const params = { directions, length, batch, hidden, ...flags, clip: Number.POSITIVE_INFINITY, activations: each };
-    run(isa, `${op.toLowerCase()}.f32`, operands, params, parts);
+    const params = { directions, length, batch, hidden, ...flags, clip: Number.POSITIVE_INFINITY };
+    const cost = { sparse: density === undefined ? 0 : 1, density: density ?? 1, activations: each };
+    run(isa, `${op.toLowerCase()}.f32`, operands, { ...params, ...cost }, parts);
     outputs.forEach((got, k) => {
       got.forEach((value, i) => {
         expect(Math.abs(value - want[k][i]), `${JSON.stringify(c)}: output ${k}, element ${i}`).toBeLessThan(3e-6);
@@ -77,6 +86,27 @@ describe.each(isas)('recurrent kernels on %s', (isa) => {
     for (const c of [...cases, ...linear]) check(isa, c);
   });
 
+  test('cells of sparse recurrent weights', () => {
+    for (const density of [0, 0.3, 1]) for (const c of [...cases, ...linear]) check(isa, { ...c, density });
+  });
+
+  test('refuses sparse weights of another cell', () => {
+    const packing = pack(isa, 'pack.matmul.sparse.f32', [random(64)], { depth: 4, columns: 16, transposed: 1 });
+    const base = {
+      ...{ directions: 1, length: 2, batch: 1, hidden: 4, batch_first: 0, reverse: 0 },
+      ...{ linear_before_reset: 0, coupled: 0, clip: 9, sparse: 1, density: 1, activations: [4, 5, 5] },
+    };
+    const refuses = (weights: ReturnType<typeof pack> | Float32Array, change: object, text: RegExp): void => {
+      const y = new Float32Array(8);
+      const operands = [random(32), weights, null, null, null, null, null, null, y, null, null];
+      expect(() => run(isa, 'lstm.f32', operands, { ...base, ...change })).toThrow(text);
+    };
+    refuses(random(2), {}, /packing is cut short/);
+    refuses(random(4000), {}, /made for another product/);
+    refuses(packing, { density: 1.5 }, /density lies/);
+    refuses(packing, { hidden: 3 }, /made for another product/);
+  });
+
   test('refuses what does not fit', () => {
     const packing = pack(isa, 'pack.recurrent.f32', [random(64)], {
       directions: 1,
@@ -88,7 +118,7 @@ describe.each(isas)('recurrent kernels on %s', (isa) => {
     const y = new Float32Array(8);
     const base = {
       ...{ directions: 1, length: 2, batch: 1, hidden: 4, batch_first: 0, reverse: 0 },
-      ...{ linear_before_reset: 0, coupled: 0, clip: 9, activations: [4, 5, 5] },
+      ...{ linear_before_reset: 0, coupled: 0, clip: 9, sparse: 0, density: 1, activations: [4, 5, 5] },
     };
     const refuses = (change: object, text: RegExp): void => {
       const operands = [random(32), packing, null, null, null, null, null, null, y, null, null];

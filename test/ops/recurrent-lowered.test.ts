@@ -78,6 +78,24 @@ test('input weights of few nonzeros', () => {
   }
 });
 
+test.each(['RNN', 'GRU', 'LSTM'] as const)('recurrent weights of few nonzeros: %s', (op) => {
+  for (const [batch, linear] of [
+    [1, 0],
+    [3, 1],
+    [9, 0],
+  ]) {
+    const attributes: LoweredCase['attributes'] = op === 'GRU' ? { linear_before_reset: linear } : {};
+    const full = recurrent(op, { length: 4, batch, hidden: 19, directions: 2, rich: true, attributes });
+    const kept = random(2 * gates[op] * 19 * 19, 9);
+    const few = fromNumbers(
+      'float32',
+      [2, gates[op] * 19, 19],
+      kept.map((w) => (w > 0.8 ? w : 0)),
+    );
+    checkLowered({ ...full, inputs: full.inputs.map((each, i) => (i === 2 ? few : each)) });
+  }
+});
+
 test('the last states alone', () => {
   for (const op of ['RNN', 'GRU', 'LSTM'] as const) {
     checkLowered({ ...recurrent(op, { length: 5, batch: 2, hidden: 9, rich: true }), omitted: [0] });

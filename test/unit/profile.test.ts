@@ -7,7 +7,7 @@ import { CompiledModel } from '../../lib/runtime/compiled.ts';
 import { peaksOf, readTime } from '../../lib/runtime/peaks.ts';
 import { byOperator, type Profile, profileRuns } from '../../lib/runtime/profile.ts';
 import { pruned } from '../../lib/sparse/prune.ts';
-import { floats, model, node, port } from '../models/onnx-writer.ts';
+import { attribute, floats, model, node, port } from '../models/onnx-writer.ts';
 
 /** A half-empty weight [4, 3], then a node that no kernel runs. */
 const weights = [1, 0, 2, 0, 3, 0, 0, 4, 0, 5, 6, 0];
@@ -116,6 +116,22 @@ test('imposed sparsity prunes weights before planning', async () => {
   const { layers } = await profileRuns(compiled, [x], 1);
   compiled.dispose();
   expect(layers[0].zeros).toBe(0.75);
+});
+
+test('imposed sparsity prunes both weights of a recurrent layer', async () => {
+  const ramp = (length: number): number[] => Array.from({ length }, (_, i) => (i + 1) / length);
+  const recurrent = model({
+    nodes: [node('RNN', ['x', 'w', 'r'], ['y'], { attributes: [attribute.int('hidden_size', 4)] })],
+    inputs: [port('x', 'float32', [2, 1, 2])],
+    outputs: [port('y', 'float32', [2, 1, 1, 4])],
+    initializers: [floats('w', ramp(8), [1, 4, 2]), floats('r', ramp(16), [1, 4, 4])],
+  });
+  const compiled = CompiledModel.openSync(recurrent, { threads: 1, imposeSparsity: 0.75 });
+  const x = tensor('float32', [2, 1, 2], new Float32Array(4).fill(1));
+  await compiled.run([x]);
+  const { layers } = await profileRuns(compiled, [x], 1);
+  compiled.dispose();
+  expect(layers[0]).toMatchObject({ zeros: 0.75, denseMacs: 2 * 24, macs: 2 * 6 });
 });
 
 test('measured bounds are ordered and reading takes longer from farther away', () => {
