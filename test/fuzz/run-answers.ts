@@ -58,7 +58,7 @@ export async function compareAnswers(bytes: Uint8Array, seed: string, origin: st
   const random = new Random(`${seed} answers`, true);
   let session: Session | undefined;
   try {
-    session = await Session.load(bytes, { ...optionsFor(random), precision: 'float32' });
+    session = await Session.load(bytes, optionsFor(random));
     const feeds = feedsFor(random, session.inputs, origin);
     if (!feeds) return { result: 'unfed' };
     const expected = references(bytes, feeds);
