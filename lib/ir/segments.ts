@@ -4,8 +4,15 @@
  * native/kernels/segments.h has the formula.
  */
 
+import { byteLength, type DType } from './dtype.ts';
+
 /** Lanes of a line. */
 export const SEGMENT_LANES = 16;
+
+/** True where a value may begin with channel `channel` of a map: channels of bytes lie in fours. */
+export function segmentChannels(dtype: DType, channel: number): boolean {
+  return byteLength(dtype, 1) !== 1 || channel % 4 === 0;
+}
 
 /** Which axis of the tensor holds the features: `planes` is [N, C, ...spatial], `rows` is [..., C]. */
 export type FeatureAxis = 'planes' | 'rows';

@@ -1,7 +1,8 @@
 /** Concat and Tile: larger tensors out of smaller ones. */
 
 import { tensorType } from '../ir/graph.ts';
-import { type Dim, type Shape, shapeText, sizeBetween, stridesOf } from '../ir/shape.ts';
+import { type SegmentLayout, segmentChannels } from '../ir/segments.ts';
+import { type Dim, type Shape, shapeText, sizeBetween, sizeOf, stridesOf } from '../ir/shape.ts';
 import { type HostTensor, reshaped, unpacked } from '../ir/tensor.ts';
 import { expectSame } from './elements.ts';
 import type { LowerContext } from './lower.ts';
@@ -123,11 +124,36 @@ function tile(ctx: ReferenceContext): HostTensor {
   );
 }
 
+/** The segment layout that most channels of a concatenation of channels lie in; undefined where most lie in none. */
+function joinedLayout(ctx: LowerContext): SegmentLayout | undefined {
+  const total = ctx.outputDims(0)[1];
+  const held: { readonly layout: SegmentLayout; channels: number }[] = [];
+  let end = 0;
+  for (let i = 0; i < ctx.inputCount; i++) {
+    const dims = ctx.dims(i);
+    end += dims[1];
+    if (sizeOf(dims) === 0 || (end < total && !segmentChannels(ctx.dtype(0), end))) return undefined;
+    const layout = ctx.segmentsOf(i);
+    if (layout?.axis !== 'planes') continue;
+    const alike = held.find((each) => each.layout.samePositions(layout));
+    if (alike) alike.channels += dims[1];
+    else held.push({ layout, channels: dims[1] });
+  }
+  const inSegments = held.reduce((sum, { channels }) => sum + channels, 0);
+  if (2 * inSegments < total) return undefined;
+  return held.sort((a, b) => b.channels - a.channels)[0].layout.withChannels(total);
+}
+
 function lowerConcat(ctx: LowerContext): string | undefined {
   const reason = immovable(ctx);
   if (reason) return reason;
   const dims = ctx.outputDims(0);
   const axis = concatAxis(ctx, dims.length);
+  const layout = axis === 1 ? joinedLayout(ctx) : undefined;
+  if (layout) {
+    ctx.joinSegments(layout);
+    return undefined;
+  }
   const strides = stridesOf(dims);
   let at = 0;
   const parts = Array.from({ length: ctx.inputCount }, (_, i) => ctx.dims(i));
@@ -168,6 +194,7 @@ export const concatOps: readonly OpDefinition[] = [
     attributes: { axis: 'int' },
     traits: ['movement'],
     infer: (ctx) => [tensorType(expectSame(ctx, ctx.inputCount), inferConcat(ctx))],
+    channels: (node, rank) => (concatAxis(node, rank) === 1 ? 'join' : undefined),
     keepsRows: (node, { ranks, shared }) => sparesRows(node.int('axis', 1), ranks[0]) && !shared.includes(true),
     reference: (ctx) => {
       const parts = Array.from({ length: ctx.inputCount }, (_, i) => ctx.tensor(i));

@@ -120,13 +120,24 @@ export function windowParams(conv: NativeConv, input: MapSize, output: MapSize):
     groups: conv.group,
     channels_in: input.c,
     channels_out: output.c,
-    ...{ in_channel: 0, out_channel: 0, res_channel: 0 },
     ...{ kernel_d, kernel_h, kernel_w, stride_d, stride_h, stride_w },
     ...{ dilation_d, dilation_h, dilation_w, pad_front, pad_top, pad_left },
     activation: activation.kind,
     alpha: activation.alpha,
     beta: activation.beta,
     tile_block: 0,
+  };
+}
+
+/** Where the operands of such a kernel lie. */
+export function windowMaps(x: Operand, y: Operand, residual: Operand | null): StepParams {
+  return {
+    in_channel: x.channel ?? 0,
+    out_channel: y.channel ?? 0,
+    res_channel: residual?.channel ?? 0,
+    in: x.layout as SegmentLayout,
+    out: y.layout as SegmentLayout,
+    res: residual?.layout ?? [],
   };
 }
 
@@ -218,9 +229,7 @@ export function lowerConv(ctx: LowerContext, conv: NativeConv): string | undefin
     ...(sparse ? { density: ctx.density(1) } : {}),
     ...(kind === 'depthwise' ? { borders: own } : {}),
     split,
-    in: x.layout as SegmentLayout,
-    out: y.layout as SegmentLayout,
-    res: residual?.layout ?? [],
+    ...windowMaps(x, y, residual),
   };
   const packing = packWeights(ctx, conv, kind, residual !== null, split === 0 ? Math.ceil(tiles / ctx.threads) : tiles);
   ctx.step(nameOf(kind), [x, packing, residual, y], params);

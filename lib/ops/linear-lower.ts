@@ -1,9 +1,10 @@
 /** Native matrix products: linear layers with constant weights, sparse or dense, and products of two computed matrices. */
 
 import { dtypeInfo } from '../ir/dtype.ts';
-import { rowsLayout, type SegmentLayout } from '../ir/segments.ts';
+import { rowsLayout } from '../ir/segments.ts';
 import { sizeOf } from '../ir/shape.ts';
 import { ROUNDED_DENSITY, roundedLayer, roundedProducts, roundsProducts } from './bf16-products.ts';
+import { windowMaps } from './conv-lower.ts';
 import { type Activation, NO_ACTIVATION } from './epilogue.ts';
 import type { LowerContext, Operand } from './lower.ts';
 import { floatInput, intoFloatOutput, optionalFloatInput, servedByFloat32 } from './lower-floats.ts';
@@ -42,7 +43,7 @@ function sparseKind(ctx: LowerContext, rows: number): SparseKind | undefined {
 
 /** The parameters of a convolution that is a matrix product. */
 const pointwise = {
-  ...{ groups: 1, in_channel: 0, out_channel: 0, res_channel: 0 },
+  groups: 1,
   ...{ kernel_d: 1, kernel_h: 1, kernel_w: 1, stride_d: 1, stride_h: 1, stride_w: 1 },
   ...{ dilation_d: 1, dilation_h: 1, dilation_w: 1, pad_front: 0, pad_top: 0, pad_left: 0, tile_block: 0 },
 };
@@ -80,9 +81,7 @@ function lowerSegments(ctx: LowerContext, linear: NativeLinear, kind: SparseKind
   ctx.step(`conv.segments.${kind}.f32`, [x, packing, residual, y], {
     ...{ ...pointwise, ...shape, activation, alpha, beta, density: ctx.density(1) },
     split: ctx.threads > 1 ? 1 : 0,
-    in: x.layout as SegmentLayout,
-    out: y.layout as SegmentLayout,
-    res: residual?.layout ?? [],
+    ...windowMaps(x, y, residual),
   });
 }
 

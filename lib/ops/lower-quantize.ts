@@ -44,7 +44,7 @@ function convertSegments(ctx: LowerContext, kernel: string, bytes: DType): boole
   if (!own || scale === undefined || zero_point === undefined || (bytes !== 'uint8' && bytes !== 'int8')) return false;
   const x = ctx.inputSegments(0, own);
   const y = ctx.outputSegments(0, own.withoutBorders());
-  const channels = { x_channel: 0, y_channel: 0, channels: own.size.c };
+  const channels = { x_channel: x.channel ?? 0, y_channel: y.channel ?? 0, channels: own.size.c };
   ctx.step(kernel, [x, y], {
     ...channels,
     signed: bytes === 'int8',

@@ -14,6 +14,8 @@ export interface Operand {
   readonly buffer: number;
   /** How the content lies where it is not row-major. */
   readonly layout?: SegmentLayout;
+  /** First of its channels in the map of `layout`, which may have others beside them; 0 where it is not given. */
+  readonly channel?: number;
 }
 
 /** Parameters of a step, by the names of the kernel's signature, every one given. A layout stands for its 16 integers. */
@@ -80,6 +82,13 @@ export interface LowerContext extends NodeReader {
   inputSegments(i: number, layout: SegmentLayout, fill?: number): Operand;
   /** Output `i` in a segment layout; the operand's layout also has the borders that later windows need. */
   outputSegments(i: number, layout: SegmentLayout): Operand;
+  /**
+   * Joins the channels of all inputs in output 0, in a segment layout. Nothing is copied of what was written where the
+   * result lies.
+   */
+  joinSegments(layout: SegmentLayout): void;
+  /** Output `i` is the channels of input `j` from `channel` on, in the segments where they lie; nothing is copied. */
+  sliceSegments(i: number, j: number, channel: number): void;
   /** Output `i` written over input `j` in the layout it lies in; undefined where somebody still reads `j`. */
   outputInPlace(i: number, j: number): Operand | undefined;
   /** Product of the strides (rows, columns) of the windows that follow output `i`, for choosing tiles. */

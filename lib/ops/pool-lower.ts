@@ -2,7 +2,7 @@
 
 import { bestLayout, type SegmentLayout, type Window } from '../ir/segments.ts';
 import { sizeOf } from '../ir/shape.ts';
-import { interiorTiles, mapSize, windowLayouts, windowParams } from './conv-lower.ts';
+import { interiorTiles, mapSize, windowLayouts, windowMaps, windowParams } from './conv-lower.ts';
 import { NO_ACTIVATION } from './epilogue.ts';
 import type { LowerContext, StepParams } from './lower.ts';
 
@@ -37,9 +37,7 @@ export function lowerPool(ctx: LowerContext, pool: NativePool): string | undefin
   const params: StepParams = {
     ...windowParams(conv, layouts.input.size, layouts.output.size),
     split: interiorTiles(layouts.output) < 4 * ctx.threads ? 1 : 0,
-    in: x.layout as SegmentLayout,
-    out: y.layout as SegmentLayout,
-    res: [],
+    ...windowMaps(x, y, null),
   };
   if (!average) {
     const signed: StepParams = dtype === 'float32' ? {} : { signed: dtype === 'int8' };
@@ -60,7 +58,7 @@ export function lowerGlobalPool(ctx: LowerContext, kind: 'average' | 'maximum'):
   const own = ctx.segmentsOf(0);
   const layout = own?.axis === 'planes' ? own : bestLayout(size, 1, 1);
   const x = ctx.inputSegments(0, layout);
-  const params = { channel: 0, channels: size.c, kind: kind === 'average' ? 0 : 1, map: x.layout as SegmentLayout };
-  ctx.step('pool.segments.global.f32', [x, ctx.output(0)], params);
+  const params = { kind: kind === 'average' ? 0 : 1, map: x.layout as SegmentLayout };
+  ctx.step('pool.segments.global.f32', [x, ctx.output(0)], { channel: x.channel ?? 0, channels: size.c, ...params });
   return undefined;
 }

@@ -3,7 +3,7 @@
 import { rowsLayout, type SegmentLayout, type Window } from '../ir/segments.ts';
 import { sizeOf } from '../ir/shape.ts';
 import { type HostTensor, tensor, toNumbers } from '../ir/tensor.ts';
-import { chooseSplit, interiorTiles, readsBorders, windowLayouts, windowParams } from './conv-lower.ts';
+import { chooseSplit, interiorTiles, readsBorders, windowLayouts, windowMaps, windowParams } from './conv-lower.ts';
 import { type Activation, activationOf } from './epilogue.ts';
 import type { LowerContext, Operand, StepParams } from './lower.ts';
 import { takenPositions } from './taken-positions.ts';
@@ -110,8 +110,10 @@ function byteParams(ctx: LowerContext, output: ByteOutput): StepParams {
 }
 
 /** Taps that the kernel with tile registers takes as one run of lines: neighbours along x lie together. */
-const runTaps = ({ groups, window }: Shape): number =>
-  groups === 1 && window.dilations[2] === 1 ? window.kernel[2] : 1;
+function runTaps({ groups, window, input }: Shape, x: Operand): number {
+  const alone = x.layout?.size.c === input.size.c;
+  return alone && groups === 1 && window.dilations[2] === 1 ? window.kernel[2] : 1;
+}
 
 /** Constant input `i` with one number a channel. */
 function perChannel(ctx: LowerContext, i: number, channels: number): Operand {
@@ -125,7 +127,13 @@ function perChannel(ctx: LowerContext, i: number, channels: number): Operand {
   );
 }
 
-function packWeights(ctx: LowerContext, kind: Kind, shape: Shape, bytes: StepParams, activation: Activation): Operand {
+function packWeights(
+  ctx: LowerContext,
+  kind: Kind,
+  shape: Shape & { readonly run_taps: number },
+  bytes: StepParams,
+  activation: Activation,
+): Operand {
   const channels = shape.output.size.c;
   const sources = [
     ctx.input(1),
@@ -145,7 +153,7 @@ function packWeights(ctx: LowerContext, kind: Kind, shape: Shape, bytes: StepPar
   const dense = { ...sizes, input_signed, input_zero_point };
   if (kind === 'dense' || kind === 'depthwise') return ctx.packed(`pack.conv.segments.${kind}.u8`, sources, dense);
   if (kind === 'tiles')
-    return ctx.packed('pack.conv.segments.tiles.u8', sources, { ...dense, run_taps: runTaps(shape) });
+    return ctx.packed('pack.conv.segments.tiles.u8', sources, { ...dense, run_taps: shape.run_taps });
   const { kind: number, alpha, beta } = activation;
   return ctx.packed(`pack.conv.segments.${kind}.u8`, sources, {
     ...{ ...sizes, ...bytes, residual: ctx.has(5), activation: number, alpha, beta },
@@ -176,18 +184,17 @@ function lowerBytes(ctx: LowerContext, output: ByteOutput, shape: Shape): string
   const fill = readsBorders(window) ? ctx.int('x_zero_point', 0) : undefined;
   const x = taken?.x ?? ctx.inputSegments(0, shape.input, fill);
   const { residual, y } = placeResult(ctx, shape.output);
-  const packing = packWeights(ctx, kind, shape, bytes, activation);
+  const run_taps = runTaps(shape, x);
+  const packing = packWeights(ctx, kind, { ...shape, run_taps }, bytes, activation);
   const conv = { group: shape.groups, window, activation };
   const tiles = interiorTiles(shape.output);
   ctx.step(`conv.segments.${kind}.u8`, [x, packing, residual, y], {
     ...windowParams(conv, shape.input.size, shape.output.size),
     ...bytes,
     ...(kind === 'sparse' || kind === 'packed' ? { density: ctx.density(1) } : {}),
-    ...(kind === 'tiles' ? { run_taps: runTaps(shape) } : {}),
+    ...(kind === 'tiles' ? { run_taps } : {}),
     split: chooseSplit(ctx, tiles, sizeOf(ctx.dims(1)) * (kind === 'sparse' ? ctx.density(1) * 8 : 1)),
-    in: x.layout as SegmentLayout,
-    out: y.layout as SegmentLayout,
-    res: residual?.layout ?? [],
+    ...windowMaps(x, y, residual),
   });
   return undefined;
 }

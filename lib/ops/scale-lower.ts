@@ -36,7 +36,10 @@ export function scaleSegments(ctx: LowerContext, layout: SegmentLayout, s: Segme
   const y = over ?? ctx.outputSegments(0, layout);
   const { kind: activation, alpha, beta } = s.activation ?? NO_ACTIVATION;
   ctx.step(KERNEL, [x, s.scale, s.shift, residual, y], {
-    ...{ x_channel: 0, y_channel: 0, residual_channel: 0, channels: layout.size.c },
+    x_channel: x.channel ?? 0,
+    y_channel: y.channel ?? 0,
+    residual_channel: residual?.channel ?? 0,
+    channels: layout.size.c,
     per_image: s.perImage ?? false,
     ...{ activation, alpha, beta },
     x_map: x.layout as SegmentLayout,

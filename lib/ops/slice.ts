@@ -1,6 +1,7 @@
 /** Operators that take parts of a tensor: Slice, Split, ReverseSequence, Trilu. */
 
 import { tensorType } from '../ir/graph.ts';
+import { segmentChannels } from '../ir/segments.ts';
 import { type Dim, type Shape, shapeText, sizeOf, stridesOf } from '../ir/shape.ts';
 import { type HostTensor, unpacked } from '../ir/tensor.ts';
 import { inferIntegers, normalizeAxes, readIntegers, unknownDims } from './axes.ts';
@@ -117,11 +118,34 @@ function lowerSlice(ctx: LowerContext): string | undefined {
   const [starts, ends, axes] = ['starts', 'ends', 'axes'].map((name, i) => inferIntegers(ctx, name, i + 1, 10));
   const steps = ctx.version >= 10 && ctx.has(4) ? (ctx.integers(4) ?? null) : undefined;
   if (starts === null || ends === null || axes === null || steps === null) return 'bounds that are not known';
-  const part = slicePart(ctx, ctx.dims(0), { starts, ends, axes, steps });
+  const lists = { starts, ends, axes, steps };
+  const part = slicePart(ctx, ctx.dims(0), lists);
+  const first = firstChannel(ctx, part);
+  if (first !== undefined && inSegments(ctx, [first, first + part.dims[1]])) {
+    ctx.sliceSegments(0, 0, first);
+    return undefined;
+  }
   return lowerMove(ctx, part.dims, part.strides, part.offset);
 }
 
-/** The outputs that are wanted, each one copy. */
+/** The first channel of a part that is some neighbouring channels of all positions of a map; undefined for others. */
+function firstChannel(ctx: LowerContext, part: Part): number | undefined {
+  const dims = ctx.dims(0);
+  const strides = stridesOf(dims);
+  const only = dims.every((dim, axis) => axis === 1 || dim === part.dims[axis]);
+  return only && part.strides.every((stride, axis) => stride === strides[axis]) && part.dims[1] > 0
+    ? part.offset / strides[1]
+    : undefined;
+}
+
+/** True where input 0 lies in segments that can be cut before these channels. */
+function inSegments(ctx: LowerContext, cuts: readonly number[]): boolean {
+  const dims = ctx.dims(0);
+  if (sizeOf(dims) === 0 || ctx.segmentsOf(0)?.axis !== 'planes') return false;
+  return cuts.every((channel) => channel === dims[1] || segmentChannels(ctx.dtype(0), channel));
+}
+
+/** The outputs that are wanted, each one copy, or none where input 0 lies in segments and channels are split. */
 function lowerSplit(ctx: LowerContext): string | undefined {
   const dims = ctx.dims(0);
   const axis = normalizeAxis(ctx, ctx.int('axis', 0), dims.length);
@@ -129,9 +153,17 @@ function lowerSplit(ctx: LowerContext): string | undefined {
   if (split === null) return 'sizes that are not known';
   const reason = immovable(ctx);
   if (reason) return reason;
+  const sizes = splitSizes(ctx, dims[axis], split);
+  const firsts = sizes.map((_, i) => sizes.slice(0, i).reduce((sum, size) => sum + size, 0));
+  if (axis === 1 && !sizes.includes(0) && inSegments(ctx, firsts)) {
+    firsts.forEach((first, i) => {
+      if (ctx.wants(i)) ctx.sliceSegments(i, 0, first);
+    });
+    return undefined;
+  }
   const strides = stridesOf(dims);
   let start = 0;
-  const moves = splitSizes(ctx, dims[axis], split).map((size): StridedMove => {
+  const moves = sizes.map((size): StridedMove => {
     start += size;
     const part = dims.map((dim, i) => (i === axis ? size : dim));
     return { dims: part, x: strides, y: stridesOf(part), xOffset: (start - size) * strides[axis] };
@@ -278,6 +310,7 @@ export const sliceOps: readonly OpDefinition[] = [
     outputs: [1, Number.POSITIVE_INFINITY],
     attributes: { axis: 'int', split: 'ints', num_outputs: 'int' },
     traits: ['movement'],
+    channels: (node, rank) => (normalizeAxis(node, node.int('axis', 0), rank) === 1 ? 'split' : undefined),
     infer: (ctx) => inferSplit(ctx).map((shape) => tensorType(ctx.dtype(0), shape)),
     reference: (ctx) => split(ctx),
     lower: lowerSplit,

@@ -33,8 +33,10 @@ export function takenPositions(
   // Bytes lie in fours of channels.
   const channels = byteLength(dtype, 1) === 1 ? Math.ceil(size.c / 4) * 4 : size.c;
   const taken = { ...ctx.scratch(dtype, [layout.tiles, channels, SEGMENT_LANES]), layout };
-  const params = { from_channel: 0, to_channel: 0, channels: size.c, borders: 0, fill: 0, step_y, step_x };
+  const x = ctx.inputSegments(0, own);
+  const moved = { from_channel: x.channel ?? 0, to_channel: 0, channels: size.c };
+  const params = { ...moved, borders: 0, fill: 0, step_y, step_x };
   const kernel = dtype === 'float32' ? 'segments.convert' : 'segments.convert.u8';
-  ctx.step(kernel, [ctx.inputSegments(0, own), taken], { ...params, from: own, to: layout });
+  ctx.step(kernel, [x, taken], { ...params, from: x.layout as SegmentLayout, to: layout });
   return { x: taken, layout, window: { ...window, strides: [1, 1, 1] } };
 }

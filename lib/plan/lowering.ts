@@ -195,11 +195,21 @@ export class NodeLowering extends NodeAccess implements LowerContext {
   }
   outputSegments(i: number, layout: SegmentLayout): Operand {
     this.#recorder.spoil();
-    return this.#part.newSegments(this.#result(i), layout, true);
+    return this.#part.placeSegments(this.#result(i), layout);
+  }
+  joinSegments(layout: SegmentLayout): void {
+    this.#recorder.spoil();
+    const values = this.#inputs.map((_, i) => this.#value(i));
+    this.#part.joinSegments(this.#result(0), values, layout, this.#node);
+  }
+  sliceSegments(i: number, j: number, channel: number): void {
+    this.#recorder.spoil();
+    this.#part.sliceSegments(this.#result(i), this.#value(j), channel);
   }
   outputInPlace(i: number, j: number): Operand | undefined {
     this.#recorder.spoil();
     const value = this.#value(j);
+    if (this.#part.willJoin(this.#result(i))) return undefined;
     const readTwice = this.#inputs.filter((input) => input === value).length > 1;
     const form = readTwice ? undefined : this.#part.onlyForm(value);
     if (!form?.layout || !this.#facts.diesHere(value) || !this.#part.isPrivate(form.operand.buffer)) return undefined;
@@ -307,7 +317,7 @@ export class NodeLowering extends NodeAccess implements LowerContext {
   }
 
   #fresh(result: Value, layout: SegmentLayout | undefined): Operand {
-    if (layout) return this.#part.newSegments(result, layout, false);
+    if (layout) return this.#part.newSegments(result, layout);
     const { dtype, dims } = this.#facts.typeOf(result);
     const operand = this.#part.newRow(dtype, dims);
     this.#part.setRow(result, operand);

@@ -8,8 +8,9 @@ import { sizeOf } from '../ir/shape.ts';
 import type { HostTensor } from '../ir/tensor.ts';
 import type { Operand, StepParams } from '../ops/lower.ts';
 import { type EncodedPlan, PlanBuilder } from './builder.ts';
+import type { Joins } from './joins.ts';
 import type { KernelSignature } from './kernel.ts';
-import { convertSegments, fillBorders, segmentsFromRows, segmentsToRows } from './segments.ts';
+import { convertSegments, fillBorders, type MapChannels, segmentsFromRows, segmentsToRows } from './segments.ts';
 import type { TypedTensor } from './typed.ts';
 
 /** What the planner knows of the machine and the session. */
@@ -26,9 +27,7 @@ export interface PlanContext {
   readonly memoryLimit: number;
 }
 
-interface SegmentForm {
-  readonly operand: Operand;
-  readonly layout: SegmentLayout;
+interface SegmentForm extends MapChannels {
   /** What the borders hold now; undefined: anything. */
   fill: number | undefined;
 }
@@ -44,6 +43,23 @@ export function segmentBytes(dtype: DType, layout: SegmentLayout): number {
   return layout.tiles * (quads ? Math.ceil(layout.size.c / 4) : layout.size.c) * 64;
 }
 
+/** The channels of a form in its map: the first, and the one after the last. */
+function channelRange({ operand, layout }: SegmentForm): [number, number] {
+  const first = operand.channel ?? 0;
+  return [first, first + layout.size.c];
+}
+
+/** `channels` channels from number `channel` of a form on. */
+function partOf({ operand, layout, fill }: SegmentForm, channel: number, channels: number): SegmentForm {
+  const dims = [layout.tiles, channels, SEGMENT_LANES];
+  const first = (operand.channel ?? 0) + channel;
+  return {
+    operand: { ...operand, dims, channel: first },
+    layout: layout.withChannels(channels).withBorders(layout.borders),
+    fill,
+  };
+}
+
 /** A native plan under construction. */
 export class Part {
   readonly builder: PlanBuilder;
@@ -53,13 +69,23 @@ export class Part {
   readonly #forms = new Map<Value, Forms>();
   readonly #brought = new Set<Value>();
   readonly #shared = new Set<number>();
+  /** Forms by the buffers they lie in, where several may lie in one. */
+  readonly #residents = new Map<number, Set<SegmentForm>>();
+  readonly #wholes = new Map<Value, SegmentForm>();
   readonly #typeOf: (value: Value) => TypedTensor;
   readonly #ahead: (value: Value) => Borders;
+  readonly #joins: Joins;
 
   /** `ahead` tells the borders that windows reading a value want. */
-  constructor(context: PlanContext, typeOf: (value: Value) => TypedTensor, ahead: (value: Value) => Borders) {
+  constructor(
+    context: PlanContext,
+    typeOf: (value: Value) => TypedTensor,
+    ahead: (value: Value) => Borders,
+    joins: Joins,
+  ) {
     this.context = context;
     this.#ahead = ahead;
+    this.#joins = joins;
     this.builder = new PlanBuilder(context.kernels);
     this.#typeOf = typeOf;
   }
@@ -79,8 +105,7 @@ export class Part {
     if (!forms.row) {
       const { dtype, dims } = this.#typeOf(value);
       forms.row = this.newRow(dtype, dims);
-      const form = forms.segments[0];
-      segmentsToRows(this, node, form.operand, form.layout, forms.row);
+      segmentsToRows(this, node, forms.segments[0], forms.row);
     }
     return forms.row;
   }
@@ -91,23 +116,139 @@ export class Part {
     const fits = ({ layout }: SegmentForm): boolean =>
       layout.samePositions(wanted) && coversBorders(layout.borders, wanted.borders);
     const form = forms.segments.find(fits) ?? this.#convert(value, forms, wanted.withBorders(this.#ahead(value)), node);
-    if (fill !== undefined && form.fill !== fill) {
-      fillBorders(this, node, form.operand, form.layout, fill);
-      form.fill = fill;
-    }
+    if (fill !== undefined && form.fill !== fill) this.#fill(form, fill, node);
     return form.operand;
+  }
+
+  #fill(form: SegmentForm, fill: number, node: Node): void {
+    fillBorders(this, node, form, fill);
+    const [first, end] = channelRange(form);
+    for (const other of this.#residents.get(form.operand.buffer) ?? []) {
+      const [from, to] = channelRange(other);
+      if (from < end && first < to) other.fill = first <= from && to <= end ? fill : undefined;
+    }
+    form.fill = fill;
   }
 
   /** The value in a map of exactly this geometry, borders included: what flat elementwise passes need. */
   segmentsAlike(value: Value, layout: SegmentLayout, node: Node): Operand {
     const forms = this.#forms.get(value) ?? this.#bring(value);
-    const form = forms.segments.find((each) => each.layout.sameGeometry(layout));
+    const form = forms.segments.find(({ operand }) => operand.layout?.sameGeometry(layout));
     return (form ?? this.#convert(value, forms, layout, node)).operand;
   }
 
-  /** A fresh map for a value that the node is about to write, with the borders that later windows need. */
-  newSegments(value: Value, layout: SegmentLayout, widen: boolean): Operand {
-    const form = this.#newForm(this.#typeOf(value).dtype, widen ? layout.withBorders(this.#ahead(value)) : layout);
+  /** A map of its own for a value that the node is about to write. */
+  newSegments(value: Value, layout: SegmentLayout): Operand {
+    return this.#setForm(value, this.#newForm(this.#typeOf(value).dtype, layout));
+  }
+
+  /**
+   * A place for a value that the node is about to write, with the borders that later windows need: where it will be
+   * joined with others, or a map of its own.
+   */
+  placeSegments(value: Value, layout: SegmentLayout): Operand {
+    const ahead = this.#ahead(value);
+    const joined = this.#joinedForm(value, layout.withoutBorders().withBorders(ahead));
+    return joined ? this.#setForm(value, joined) : this.newSegments(value, layout.withBorders(ahead));
+  }
+
+  /** True where the value will be joined with others, so that it had better be written beside them. */
+  willJoin(value: Value): boolean {
+    return this.#joins.placeOf(value) !== undefined;
+  }
+
+  /** Joins the channels of `values` in `result`. */
+  joinSegments(result: Value, values: readonly Value[], layout: SegmentLayout, node: Node): void {
+    const lying = this.#sideBySide(values);
+    if (lying) {
+      this.#setForm(result, lying);
+      return;
+    }
+    this.placeSegments(result, layout);
+    const [whole] = (this.#forms.get(result) as Forms).segments;
+    let channel = 0;
+    for (const value of values) {
+      const channels = this.#typeOf(value).dims[1];
+      this.#bringInto(value, partOf(whole, channel, channels), node);
+      channel += channels;
+    }
+  }
+
+  /** `result` is the channels from `channel` on of a value that lies in segments. */
+  sliceSegments(result: Value, value: Value, channel: number): void {
+    const form = this.#forms.get(value)?.segments.at(-1);
+    if (!form) throw new InternalError(`"${value.name}" does not lie in segments`);
+    this.share(form.operand.buffer);
+    const part = partOf(form, channel, this.#typeOf(result).dims[1]);
+    this.#setForm(result, part);
+    this.#settle(form);
+    this.#settle(part);
+  }
+
+  /** The values as one, where each lies behind the one before. */
+  #sideBySide(values: readonly Value[]): SegmentForm | undefined {
+    const formsOf = (value: Value): readonly SegmentForm[] => this.#forms.get(value)?.segments ?? [];
+    for (const first of formsOf(values[0])) {
+      let end = channelRange(first)[1];
+      const follows = values.slice(1).every((value) => {
+        const next = formsOf(value).find(
+          ({ operand }) => operand.buffer === first.operand.buffer && operand.channel === end,
+        );
+        if (next) end += next.layout.size.c;
+        return next !== undefined;
+      });
+      if (!follows) continue;
+      const form = partOf(first, 0, end - channelRange(first)[0]);
+      form.fill = undefined;
+      this.share(form.operand.buffer);
+      this.#settle(first);
+      this.#settle(form);
+      return form;
+    }
+    return undefined;
+  }
+
+  /** Brings a value to where `form` is. */
+  #bringInto(value: Value, form: SegmentForm, node: Node): void {
+    const { buffer, channel } = form.operand;
+    const forms = this.#forms.get(value) ?? this.#bring(value);
+    const lies = ({ operand }: SegmentForm): boolean => operand.buffer === buffer && operand.channel === channel;
+    if (forms.segments.some(lies)) return;
+    const alike = forms.segments.find(({ layout }) => layout.samePositions(form.layout));
+    const other = alike ?? forms.segments.find(({ layout }) => layout.axis === 'planes');
+    if (other) convertSegments(this, node, other, form);
+    else segmentsFromRows(this, node, this.row(value, node), form);
+  }
+
+  /** The place of a value among those it will be joined with; undefined where their map is another. */
+  #joinedForm(value: Value, layout: SegmentLayout): SegmentForm | undefined {
+    if (layout.axis !== 'planes') return undefined;
+    const place = this.#joins.placeOf(value) ?? { whole: value, channel: 0 };
+    let whole = this.#wholes.get(place.whole);
+    if (!whole) {
+      if (place.whole === value) return undefined;
+      const { dtype, dims } = this.#typeOf(place.whole);
+      const map = layout.withChannels(dims[1]).withBorders(this.#joins.bordersOf(place.whole));
+      whole = this.#newForm(dtype, map);
+      this.share(whole.operand.buffer);
+      this.#wholes.set(place.whole, whole);
+    }
+    const fits = whole.layout.samePositions(layout) && coversBorders(whole.layout.borders, layout.borders);
+    if (!fits) return undefined;
+    const form = partOf(whole, place.channel, layout.size.c);
+    this.#settle(form);
+    return form;
+  }
+
+  /** Remembers a form that shares its buffer with others. */
+  #settle(form: SegmentForm): void {
+    const { buffer } = form.operand;
+    const residents = this.#residents.get(buffer);
+    if (residents) residents.add(form);
+    else this.#residents.set(buffer, new Set([form]));
+  }
+
+  #setForm(value: Value, form: SegmentForm): Operand {
     this.#forms.set(value, { row: undefined, segments: [form] });
     return form.operand;
   }
@@ -178,8 +319,8 @@ export class Part {
   #convert(value: Value, forms: Forms, layout: SegmentLayout, node: Node): SegmentForm {
     const form = this.#newForm(this.#typeOf(value).dtype, layout);
     const other = forms.segments.find((each) => each.layout.axis === layout.axis);
-    if (other) convertSegments(this, node, other.operand, other.layout, form.operand, layout);
-    else segmentsFromRows(this, node, this.row(value, node), form.operand, layout);
+    if (other) convertSegments(this, node, other, form);
+    else segmentsFromRows(this, node, this.row(value, node), form);
     forms.segments.push(form);
     return form;
   }

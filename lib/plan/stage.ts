@@ -15,6 +15,7 @@ import type { EncodedPlan } from './builder.ts';
 import { type Conclusion, Conclusions, conclude } from './conclusions.ts';
 import type { Deed } from './deeds.ts';
 import { Facts } from './facts.ts';
+import { Joins } from './joins.ts';
 import { NodeLowering, type NodeMemory } from './lowering.ts';
 import { Part, type PlanContext } from './part.ts';
 import type { Typed, TypedTensor } from './typed.ts';
@@ -106,6 +107,7 @@ function lowerView(ctx: LowerContext): undefined {
 
 class StagePlanner {
   readonly #facts: Facts;
+  readonly #joins: Joins;
   readonly #context: PlanContext;
   readonly #memory: PlanMemory;
   readonly #outputs: readonly Value[];
@@ -121,6 +123,7 @@ class StagePlanner {
 
   constructor(rest: Rest, typed: ReadonlyMap<Value, Typed>, context: PlanContext, memory: PlanMemory) {
     this.#facts = new Facts(typed, rest.aliases);
+    this.#joins = new Joins(this.#facts);
     this.#context = context;
     this.#memory = memory;
     memory.conclusions.begin();
@@ -297,6 +300,7 @@ class StagePlanner {
       this.#context,
       (value) => this.#facts.tensor(value),
       (value) => this.#facts.bordersAhead(value),
+      this.#joins,
     );
     return this.#part;
   }

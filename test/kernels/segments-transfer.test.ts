@@ -237,6 +237,48 @@ describe.each(isas)('segments on %s', (isa) => {
     expect(converted).toEqual(new Uint8Array(floats.buffer));
   });
 
+  it.each(sampleMaps)('copies channels of $size', ({ size: [n, d, h, w], lanes }) => {
+    const c = 5;
+    const from = layoutOf([n, c + 3, d, h, w], lanes, { top: 1 });
+    const to = layoutOf([n, c + 4, d, h, w], lanes, { left: 2 });
+    const planes = random(n * (c + 3) * d * h * w, 4);
+    const source = place(planes, from, 5, false);
+    for (const parts of [1, 3]) {
+      const lines = new Float32Array(floatsOf(to)).fill(777);
+      const params = { from_channel: 2, to_channel: 3, channels: c, from, to };
+      run(isa, 'segments.copy', [source, lines], params, parts);
+      expect(fromSegments(lines, to, c, 3)).toEqual(fromSegments(source, from, c, 2));
+      expect(fromSegments(lines, to, 3, 0).every((v) => v === 777)).toBe(true);
+      expect(fromSegments(lines, to, 1, c + 3).every((v) => v === 777)).toBe(true);
+    }
+    // Floats are quads of bytes: 4 channels for one.
+    const quads = (layout: SegmentLayout): SegmentLayout =>
+      layout.withChannels(4 * layout.size.c).withBorders(layout.borders);
+    const [floats, bytes] = [to, to].map((layout) => new Float32Array(floatsOf(layout)));
+    const [inner, whole] = [
+      { from, to },
+      { from: quads(from), to: quads(to) },
+    ];
+    run(isa, 'segments.copy', [source, floats], { from_channel: 1, to_channel: 0, channels: c, ...inner });
+    const operands = [new Uint8Array(source.buffer), new Uint8Array(bytes.buffer)];
+    run(isa, 'segments.copy.u8', operands, { from_channel: 4, to_channel: 0, channels: 4 * c, ...whole });
+    expect(bits(bytes)).toEqual(bits(floats));
+  });
+
+  it('refuses to copy what does not fit', () => {
+    const map = layoutOf([1, 8, 1, 4, 4], { images: 1, y: 4, x: 4 });
+    const lines = new Float32Array(floatsOf(map));
+    const params = { from_channel: 0, to_channel: 0, channels: 8, from: map, to: map };
+    const copy = (other: object, x = lines) => run(isa, 'segments.copy', [x, lines.slice()], { ...params, ...other });
+    expect(() => copy({ from_channel: 1 })).toThrow(/fewer channels/);
+    expect(() => copy({ to_channel: 1 })).toThrow(/fewer channels/);
+    expect(() => copy({}, lines.subarray(1))).toThrow(/too small/);
+    expect(() => copy({ to: layoutOf([1, 8, 1, 4, 4], { images: 1, y: 2, x: 4 }) })).toThrow(/different tiles/);
+    const bytes = new Uint8Array(lines.buffer);
+    const quads = { ...params, from_channel: 2, channels: 4 };
+    expect(() => run(isa, 'segments.copy.u8', [bytes, bytes.slice()], quads)).toThrow(/fours/);
+  });
+
   it('refuses maps and buffers that do not fit', () => {
     const map = layoutOf([1, 2, 1, 4, 4], { images: 1, y: 4, x: 4 });
     const planes = new Float32Array(32);

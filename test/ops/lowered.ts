@@ -32,6 +32,8 @@ export interface LoweredCase {
 export interface Lowered {
   readonly results: HostValue[];
   readonly reasons: string[];
+  /** Kernels of the steps. */
+  readonly kernels: string[];
 }
 
 function nodeOf(c: LoweredCase): Node {
@@ -68,7 +70,9 @@ export function runGraph(graph: Graph, bindings: ReadonlyMap<Value, HostValue>, 
   try {
     const results = driveSync(program.execute(bindings), { threads, priority: 0 });
     const sections = program.stages.flatMap((stage) => stage.sections);
-    return { results, reasons: sections.flatMap((s) => (s.kind === 'reference' ? [s.reason] : [])) };
+    const reasons = sections.flatMap((s) => (s.kind === 'reference' ? [s.reason] : []));
+    const kernels = sections.flatMap((s) => (s.kind === 'native' ? s.plan.steps.map((step) => step.kernel) : []));
+    return { results, reasons, kernels };
   } finally {
     weights.dispose();
   }
