@@ -1,6 +1,7 @@
 /** Products, softmax and the transposes around them become one attention. */
 
 import { type Graph, makeConstant, type Node, tensorType, type Value } from '../ir/graph.ts';
+import { isConcrete } from '../ir/shape.ts';
 import { int64Vector, tensor } from '../ir/tensor.ts';
 import { everyGraph, GraphEditor } from './editor.ts';
 import {
@@ -26,8 +27,20 @@ interface Operand {
   readonly scale: number;
 }
 
-/** What happens to scores: a mask is added, or where a condition is not `keep` they give way to a huge negative `by`. */
-type Masking = { readonly mask: Value } | { readonly condition: Value; readonly by: Value; readonly keep: boolean };
+/**
+ * What happens to scores: a mask is added, perhaps to scores whose batch axis is cut in two (`windows`), or where a
+ * condition is not `keep` they give way to a huge negative `by`.
+ */
+type Masking =
+  | { readonly mask: Value; readonly windows?: Windows }
+  | { readonly condition: Value; readonly by: Value; readonly keep: boolean };
+
+/** A batch of `images` times `each`, and the mask's own sizes over [images, each, heads, queries, keys]. */
+interface Windows {
+  readonly images: number;
+  readonly each: number;
+  readonly sizes: readonly number[];
+}
 
 /** scale * q k, then maskings in order. */
 interface Scores {
@@ -63,7 +76,31 @@ function scoresOf(value: Value | null | undefined, depth = 0): Scores | undefine
       if (inner && fitsScores(mask, scores)) return { ...inner, maskings: [...inner.maskings, { mask }] };
     }
   }
+  if (isOp(node, 'Reshape')) return windowScores(node, depth);
   return isOp(node, 'Where') ? hiddenScores(node, depth) : undefined;
+}
+
+/** Scores of windows: a mask for the windows of an image is added while the batch axis is cut in images and windows. */
+function windowScores(back: Node, depth: number): Scores | undefined {
+  const sum = producedBy(back.inputs[0], 'Add');
+  for (const [cut, mask] of sum ? bothWays(sum) : []) {
+    const scores = producedBy(cut, 'Reshape')?.inputs[0];
+    const [whole, inner, out] = [scores, cut, back.outputs[0]].map(concreteShape);
+    const own = concreteShape(mask);
+    if (!scores || !whole || !inner || !out || !own || own.length > 5) continue;
+    const sizes = [1, 1, 1, 1, 1].slice(own.length).concat(own);
+    const [images, each, ...rest] = inner;
+    const regroups = [images * each, ...rest].join() === whole.join() && out.join() === whole.join();
+    if (inner.length !== 5 || !regroups || sizes.some((size, i) => size !== 1 && size !== inner[i])) continue;
+    const found = scoresOf(scores, depth + 1);
+    if (found) return { ...found, maskings: [...found.maskings, { mask, windows: { images, each, sizes } }] };
+  }
+  return undefined;
+}
+
+function concreteShape(value: Value | null | undefined): readonly number[] | undefined {
+  const shape = shapeOf(value);
+  return shape && isConcrete(shape) ? shape : undefined;
 }
 
 function hiddenScores(node: Node, depth: number): Scores | undefined {
@@ -139,13 +176,28 @@ function valueProduct(editor: GraphEditor, softmax: Node): { product: Node; zero
   return isOp(product, 'MatMul') && product.inputs[0] === clean ? { product, zero: true } : undefined;
 }
 
+/** The mask over [batch, heads, queries, keys]. */
+function wholeMask(editor: GraphEditor, anchor: Node, mask: Value, windows: Windows | undefined): Value {
+  if (!windows) return mask;
+  const { images, each, sizes } = windows;
+  const vary = sizes[0] > 1 || sizes[1] > 1;
+  const wide = vary ? [images, each, ...sizes.slice(2)] : sizes;
+  const shaped = (op: string, value: Value, dims: readonly number[]): Value => {
+    const shape = makeConstant(`${anchor.name}_mask_shape`, int64Vector(dims));
+    return typed(editor.insert(anchor, { op, version: 13, inputs: [value, shape] }), 'float32', dims);
+  };
+  const repeated = wide.join() === sizes.join() ? mask : shaped('Expand', mask, wide);
+  return shaped('Reshape', repeated, [wide[0] * wide[1], ...wide.slice(2)]);
+}
+
 /** One additive mask for all maskings; what gives way does so whatever was added before. */
 function maskOf(editor: GraphEditor, anchor: Node, maskings: readonly Masking[]): Value | undefined {
   let mask: Value | undefined;
   for (const masking of maskings) {
     if ('mask' in masking) {
-      const sum = mask && editor.insert(anchor, { op: 'Add', version: 14, inputs: [mask, masking.mask] });
-      mask = sum ? typed(sum, 'float32', undefined) : masking.mask;
+      const added = wholeMask(editor, anchor, masking.mask, masking.windows);
+      const sum = mask && editor.insert(anchor, { op: 'Add', version: 14, inputs: [mask, added] });
+      mask = sum ? typed(sum, 'float32', undefined) : added;
       continue;
     }
     const { condition, by, keep } = masking;

@@ -15,6 +15,7 @@ import { fuseLayerNorm } from './fuse-layer-norm.ts';
 import { fuseLinear } from './fuse-linear.ts';
 import { fuseQuantized } from './fuse-quantized.ts';
 import { fuseScale } from './fuse-scale.ts';
+import { liftGather } from './lift-gather.ts';
 import { moveQuantize } from './move-quantize.ts';
 import { numberStringLabels } from './number-labels.ts';
 import type { Pass } from './pass.ts';
@@ -54,6 +55,7 @@ const pipeline: readonly Pass[] = [
   fuseLayerNorm,
   fuseActivations,
   deadCode,
+  liftGather,
   ifLowered(fuseAttention, 'filigree', 'Attention'),
   deadCode,
   sinkTranspose,

@@ -3,8 +3,9 @@
 // Lanes are queries: a panel of queries is transposed once, and both products broadcast numbers of k and v as they lie,
 // whatever their strides. Scores exist for one block of keys at a time; the running maximum and sum of every query
 // correct what earlier blocks gave. Few queries over rows in order go row by row instead, at memory speed.
-#include "kernels/kernel_support.h"
-#include "simd/math.h"
+#include "kernels/attention_problem.h"
+#include "kernels/attention_rows.h"
+#include "simd/line.h"
 
 namespace filigree {
 namespace FILIGREE_ISA {
@@ -15,110 +16,6 @@ constexpr int kBlockRows = 12;
 #else
 constexpr int kBlockRows = 6;
 #endif
-constexpr int kPanel = 2 * kLanes;
-/// Keys whose scores exist together: a panel of them stays in the first cache.
-constexpr int64_t kKeyBlock = 256;
-/// Up to this many queries go row by row.
-constexpr int64_t kFewQueries = 3;
-/// Query heads that go over the keys they share together, and how many units there should be all the same.
-constexpr int64_t kGroup = kRegisters / 8;
-constexpr int64_t kEnoughUnits = 8;
-
-enum { kQ, kK, kV, kMask, kLast, kSinks, kY };
-enum {
-  kBatch,
-  kHeads,
-  kKvHeads,
-  kQueries,
-  kKeys,
-  kHeadSize,
-  kValueSize,
-  kCausal,
-  kCausalOffset,
-  kMaskKind,
-  kUndefinedRows,
-  kTrailing,
-  kWindow,
-  kScale,
-  kSoftcap,
-  kHidden,
-  kScalars
-};
-enum { kMaskFloat, kMaskBool, kMaskInt32, kMaskKinds };
-enum { kUndefinedNan, kUndefinedZero, kHiddenZero, kUndefinedKinds };
-
-/// Strides of an operand along batch, heads, sequence and size, and where it begins, in elements.
-struct Place {
-  int64_t batch, head, row, column, offset;
-};
-
-struct Problem {
-  int64_t batch, heads, kv_heads, queries, keys, head_size, value_size;
-  int64_t causal, causal_offset, mask_kind, undefined_rows, trailing, window;
-  float scale, softcap, hidden;
-  Place q, k, v, y, mask;
-
-  FILIGREE_INLINE_MEMBER bool byRows() const { return queries <= kFewQueries && k.column == 1 && v.column == 1; }
-  FILIGREE_INLINE_MEMBER int64_t queryBlock() const { return byRows() ? 1 : kPanel; }
-  FILIGREE_INLINE_MEMBER int64_t queryBlocks() const { return (queries + queryBlock() - 1) / queryBlock(); }
-  /// Query heads of a unit, which share their keys.
-  FILIGREE_INLINE_MEMBER int64_t headBlock() const {
-    int64_t block = byRows() ? kGroup : 1;
-    while (block > 1 && (block > heads / kv_heads || batch * (heads / block) * queries < kEnoughUnits)) block /= 2;
-    return block;
-  }
-  /// Elements of a row of values in whole vectors.
-  FILIGREE_INLINE_MEMBER int64_t valueLine() const { return (value_size + kLanes - 1) / kLanes * kLanes; }
-  FILIGREE_INLINE_MEMBER int64_t headBlocks() const {
-    const int64_t block = headBlock();
-    return heads ? (heads / kv_heads + block - 1) / block : 0;
-  }
-  /// Keys that query i may see at all.
-  FILIGREE_INLINE_MEMBER int64_t visible(int64_t i) const {
-    if (!causal) return keys;
-    const int64_t end = i + causal_offset + 1;
-    return end < 0 ? 0 : end < keys ? end : keys;
-  }
-  /// The first key that query i may see.
-  FILIGREE_INLINE_MEMBER int64_t start(int64_t i) const {
-    const int64_t begin = i + causal_offset + 1 - window;
-    return window && begin > 0 ? begin : 0;
-  }
-};
-
-Place readPlace(const Step& step, int list) {
-  const int64_t* at = listParam(step, kScalars, list).items;
-  return {at[0], at[1], at[2], at[3], at[4]};
-}
-
-Problem readProblem(const Step& step) {
-  Problem p;
-  p.batch = intParam(step, kBatch), p.heads = intParam(step, kHeads), p.kv_heads = intParam(step, kKvHeads);
-  p.queries = intParam(step, kQueries), p.keys = intParam(step, kKeys);
-  p.head_size = intParam(step, kHeadSize), p.value_size = intParam(step, kValueSize);
-  p.causal = intParam(step, kCausal), p.causal_offset = intParam(step, kCausalOffset);
-  p.mask_kind = intParam(step, kMaskKind), p.undefined_rows = intParam(step, kUndefinedRows);
-  p.trailing = intParam(step, kTrailing), p.window = intParam(step, kWindow);
-  p.scale = static_cast<float>(floatParam(step, kScale));
-  p.softcap = static_cast<float>(floatParam(step, kSoftcap));
-  p.hidden = static_cast<float>(floatParam(step, kHidden));
-  p.q = readPlace(step, 0), p.k = readPlace(step, 1), p.v = readPlace(step, 2), p.y = readPlace(step, 3);
-  p.mask = readPlace(step, 4);
-  return p;
-}
-
-/// True where operand `operand` holds every element of the walk.
-bool holdsPlace(const Step& step, int operand, const Place& place, const int64_t (&dims)[4], int64_t size) {
-  const int64_t strides[4] = {place.batch, place.head, place.row, place.column};
-  int64_t last = place.offset;
-  if (last < 0) return false;
-  for (int i = 0; i < 4; i++) {
-    if (dims[i] == 0) return true;
-    const int64_t span = product(dims[i] - 1, strides[i]);
-    if (span < 0 || __builtin_add_overflow(last, span, &last)) return false;
-  }
-  return last < INT64_MAX && holds(step, operand, last + 1, size);
-}
 
 int64_t scratchFloats(const Problem& p) {
   if (p.byRows()) return p.heads ? (p.head_size + p.keys + p.valueLine()) * p.headBlock() : 0;
@@ -166,9 +63,6 @@ const char* checkAttention(const Step& step, Work* work) {
   return nullptr;
 }
 
-/// NaN wins.
-FILIGREE_INLINE F32 larger(F32 best, F32 x) { return select((x > best) | (x != x), x, best); }
-
 /// acc[r] = sum over depth of a[r * row + k * step] * b[k], b lines of kPanel lanes; added to `y` where `add`.
 template <int R, int V>
 __attribute__((noinline)) void multiplyBlock(const float* a, int64_t row, int64_t step, int64_t depth, const float* b,
@@ -214,12 +108,6 @@ void multiplyRows(int64_t rows, const float* a, int64_t row, int64_t step, int64
   multiplyRest<kBlockRows - 1, V>(rows - r, a + r * row, row, step, depth, b, y + r * kPanel, add);
 }
 
-FILIGREE_INLINE float maskEntry(const Problem& p, const uint8_t* mask, int64_t at) {
-  if (p.mask_kind == kMaskFloat) return reinterpret_cast<const float*>(mask)[at];
-  const bool shown = p.mask_kind == kMaskBool ? mask[at] != 0 : reinterpret_cast<const int32_t*>(mask)[at] > 0;
-  return shown ? 0 : p.hidden;
-}
-
 /// Mask of one key for `lanes` queries.
 FILIGREE_INLINE F32 maskLanes(const Problem& p, const uint8_t* mask, int64_t at, int64_t lanes) {
   if (p.mask.row == 0) return set1(maskEntry(p, mask, at));
@@ -228,8 +116,37 @@ FILIGREE_INLINE F32 maskLanes(const Problem& p, const uint8_t* mask, int64_t at,
   return entries;
 }
 
-FILIGREE_INLINE F32 capped(F32 score, float cap) {
-  return cap > 0 ? filigree::FILIGREE_ISA::tanh(score * (1 / cap)) * cap : score;
+/// Mask of `count` keys in order for `lanes` queries, a vector a key.
+FILIGREE_INLINE void maskTile(const Problem& p, const uint8_t* mask, int64_t at, int64_t lanes, int count,
+                              F32 (&tile)[kLanes]) {
+  for (int64_t i = 0; i < kLanes; i++) {
+    tile[i] = zero();
+    if (i >= lanes) continue;
+    const int64_t row = at + i * p.mask.row;
+    if (p.mask_kind == kMaskFloat) {
+      tile[i] = loadN(reinterpret_cast<const float*>(mask) + row, count);
+    } else {
+      for (int k = 0; k < count; k++) tile[i][k] = maskEntry(p, mask, row + k);
+    }
+  }
+  transpose(tile);
+}
+
+/// Adds the mask to the scores of keys from..from + count.
+FILIGREE_INLINE void addMask(const Problem& p, const Head& head, float* scores, int v, int64_t from, int64_t count) {
+  const int64_t lanes = head.width - v * kLanes, begin = head.mask_at + v * kLanes * p.mask.row;
+  const bool tiles = p.mask.row != 0 && p.mask.column == 1;
+  for (int64_t j = 0; j < count; j += kLanes) {
+    const int n = static_cast<int>(count - j < kLanes ? count - j : kLanes);
+    const int64_t at = begin + (from + j) * p.mask.column;
+    F32 tile[kLanes];
+    if (tiles) maskTile(p, head.mask, at, lanes, n, tile);
+    for (int i = 0; i < n; i++) {
+      float* score = scores + (j + i) * kPanel;
+      const F32 entries = tiles ? tile[i] : maskLanes(p, head.mask, at + i * p.mask.column, lanes);
+      store(score, capped(load(score), p.softcap) + entries);
+    }
+  }
 }
 
 /// Softmax's state for a panel.
@@ -238,26 +155,18 @@ struct Panel {
   float *queries, *values, *scores;
 };
 
-/// One head of one batch entry, `width` queries from `first` on.
-struct Head {
-  const float *k, *v, *sink;
-  const uint8_t* mask;
-  int64_t mask_at, first, width;
-};
-
 /// Scores of a block of keys to weights; `v` says which lanes. Returns what earlier sums are multiplied by.
 FILIGREE_INLINE F32 weigh(const Problem& p, const Head& head, Panel* panel, int v, int64_t from, int64_t count) {
-  const int64_t first = head.first + v * kLanes, lanes = head.width - v * kLanes;
+  const int64_t first = head.first + v * kLanes;
   float* scores = panel->scores + v * kLanes;
   I32 lane = I32{};
   for (int i = 0; i < kLanes; i++) lane[i] = i;
   const F32 lowest = set1(-__builtin_inff());
   F32 best = panel->maximum[v];
+  if (head.mask) addMask(p, head, scores, v, from, count);
   for (int64_t j = 0; j < count; j++) {
-    F32 s = capped(load(scores + j * kPanel), p.softcap);
-    if (head.mask) {
-      s += maskLanes(p, head.mask, head.mask_at + v * kLanes * p.mask.row + (from + j) * p.mask.column, lanes);
-    }
+    F32 s = load(scores + j * kPanel);
+    if (!head.mask) s = capped(s, p.softcap);
     if (p.causal && from + j > first + p.causal_offset) {
       const int64_t ahead = from + j - first - p.causal_offset;
       s = ahead >= kLanes ? lowest : select(lane < set1I(static_cast<int32_t>(ahead)), lowest, s);
@@ -273,36 +182,56 @@ FILIGREE_INLINE F32 weigh(const Problem& p, const Head& head, Panel* panel, int 
   const F32 shift = select(best == lowest, zero(), best);
   F32 sum = zero();
   for (int64_t j = 0; j < count; j++) {
-    const F32 e = exp(load(scores + j * kPanel) - shift);
+    const F32 e = weightOf(load(scores + j * kPanel) - shift);
     store(scores + j * kPanel, e);
     sum += e;
   }
   const F32 old = panel->maximum[v];
-  const F32 rescale = select(old == lowest, zero(), exp(old - shift));
+  const F32 rescale = select(old == lowest, zero(), weightOf(old - shift));
   panel->maximum[v] = best;
   panel->sum[v] = fma(panel->sum[v], rescale, sum);
   return rescale;
 }
 
-/// What a sink adds to sums of exponentials that `maximum` was subtracted from.
-FILIGREE_INLINE F32 sinkTerm(const Head& head, F32 maximum) {
-  if (!head.sink) return zero();
-  return exp(set1(*head.sink) - select(maximum == set1(-__builtin_inff()), zero(), maximum));
-}
-
-/// What a row's sums are multiplied by at last, and whether the row becomes zeros.
-FILIGREE_INLINE F32 finish(const Problem& p, F32 sum, F32 value) {
-  const F32 y = value / sum;
-  if (p.undefined_rows == kUndefinedNan) return y;
-  const I32 hidden = sum == zero();
-  return select(p.undefined_rows == kHiddenZero ? hidden : hidden | (sum != sum), zero(), y);
-}
-
+/// Queries to lines of the panel, and what is not there to zeros.
 void loadQueries(const Problem& p, const float* q, int64_t width, float* panel) {
-  for (int64_t d = 0; d < p.head_size; d++) {
-    float* line = panel + d * kPanel;
-    for (int64_t i = 0; i < width; i++) line[i] = q[i * p.q.row + d * p.q.column] * p.scale;
-    for (int64_t i = width; i < kPanel; i++) line[i] = 0;
+  for (int64_t d = 0; d < p.head_size; d += kLanes) {
+    const int n = static_cast<int>(p.head_size - d < kLanes ? p.head_size - d : kLanes);
+    for (int64_t i = 0; i < kPanel; i += kLanes) {
+      F32 tile[kLanes];
+      for (int64_t r = 0; r < kLanes; r++) {
+        const float* row = q + (i + r) * p.q.row + d * p.q.column;
+        tile[r] = zero();
+        if (i + r >= width) continue;
+        if (p.q.column == 1) {
+          tile[r] = loadN(row, n);
+        } else {
+          for (int c = 0; c < n; c++) tile[r][c] = row[c * p.q.column];
+        }
+      }
+      transpose(tile);
+      for (int c = 0; c < n; c++) store(panel + (d + c) * kPanel + i, tile[c] * p.scale);
+    }
+  }
+}
+
+/// Lines of the panel to rows of y.
+void storeValues(const Problem& p, const float* values, int64_t width, float* y) {
+  for (int64_t d = 0; d < p.value_size; d += kLanes) {
+    const int n = static_cast<int>(p.value_size - d < kLanes ? p.value_size - d : kLanes);
+    for (int64_t i = 0; i < width; i += kLanes) {
+      F32 tile[kLanes];
+      for (int c = 0; c < kLanes; c++) tile[c] = c < n ? load(values + (d + c) * kPanel + i) : zero();
+      transpose(tile);
+      for (int64_t r = 0; r < kLanes && i + r < width; r++) {
+        float* row = y + (i + r) * p.y.row + d * p.y.column;
+        if (p.y.column == 1) {
+          storeN(row, tile[r], n);
+        } else {
+          for (int c = 0; c < n; c++) row[c * p.y.column] = tile[r][c];
+        }
+      }
+    }
   }
 }
 
@@ -339,166 +268,7 @@ void runPanel(const Problem& p, const Head& head, const float* q, float* y, floa
     float* line = panel.values + d * kPanel;
     for (int v = 0; v < V; v++) store(line + v * kLanes, finish(p, panel.sum[v], load(line + v * kLanes)));
   }
-  for (int64_t i = 0; i < head.width; i++) {
-    for (int64_t d = 0; d < p.value_size; d++) y[i * p.y.row + d * p.y.column] = panel.values[d * kPanel + i];
-  }
-}
-
-/// The sums of four vectors, one after the other.
-FILIGREE_INLINE void reduceAdd4(const F32 (&x)[4], float* sums) {
-#if defined(FILIGREE_AVX512) || defined(FILIGREE_AVX2)
-  __m256 half[4];
-  for (int i = 0; i < 4; i++) {
-#if defined(FILIGREE_AVX512)
-    half[i] = _mm256_add_ps(_mm512_castps512_ps256(x[i]),
-                            _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(x[i]), 1)));
-#else
-    half[i] = x[i];
-#endif
-  }
-  const __m256 all = _mm256_hadd_ps(_mm256_hadd_ps(half[0], half[1]), _mm256_hadd_ps(half[2], half[3]));
-  _mm_storeu_ps(sums, _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps(all, 1)));
-#else
-  for (int i = 0; i < 4; i++) sums[i] = reduceAdd(x[i]);
-#endif
-}
-
-/// Scores of G queries, which lie one after the other like their scores, with `count` keys.
-template <int G>
-void scoreRows(const Problem& p, const float* queries, const float* k, int64_t count, float* scores) {
-  for (int64_t j = 0; j < count; j += 4) {
-    // The last keys are repeated where there are less than four.
-    const float* keys[4];
-    for (int64_t i = 0; i < 4; i++) keys[i] = k + (j + i < count ? j + i : count - 1) * p.k.row;
-    F32 acc[G][4];
-    for (int g = 0; g < G; g++) {
-      for (int i = 0; i < 4; i++) acc[g][i] = zero();
-    }
-    for (int64_t d = 0; d < p.head_size; d += kLanes) {
-      const int lanes = static_cast<int>(p.head_size - d < kLanes ? p.head_size - d : kLanes);
-      F32 key[4];
-      for (int i = 0; i < 4; i++) key[i] = lanes == kLanes ? load(keys[i] + d) : loadN(keys[i] + d, lanes);
-      for (int g = 0; g < G; g++) {
-        const float* from = queries + g * p.head_size + d;
-        const F32 query = lanes == kLanes ? load(from) : loadN(from, lanes);
-        for (int i = 0; i < 4; i++) acc[g][i] = fma(query, key[i], acc[g][i]);
-      }
-    }
-    for (int g = 0; g < G; g++) {
-      float sums[4];
-      reduceAdd4(acc[g], sums);
-      for (int64_t i = 0; i < 4 && j + i < count; i++) scores[g * count + j + i] = sums[i];
-    }
-  }
-}
-
-/// Scores of one query to weights; their sum.
-float weighRow(const Problem& p, const Head& head, float* scores, int64_t count) {
-  F32 top = set1(-__builtin_inff());
-  for (int64_t j = 0; j < count; j += kLanes) {
-    const int lanes = static_cast<int>(count - j < kLanes ? count - j : kLanes);
-    F32 s = capped(loadN(scores + j, lanes), p.softcap);
-    if (head.mask) {
-      F32 entries = zero();
-      for (int i = 0; i < lanes; i++) entries[i] = maskEntry(p, head.mask, head.mask_at + (j + i) * p.mask.column);
-      s += entries;
-    }
-    storeN(scores + j, s, lanes);
-    top = larger(top, loadN(scores + j, lanes, -__builtin_inff()));
-  }
-  float best = top[0];
-  for (int i = 1; i < kLanes; i++) best = top[i] > best || top[i] != top[i] ? top[i] : best;
-  const F32 shift = set1(best == -__builtin_inff() ? 0 : best);
-  F32 sum = zero();
-  for (int64_t j = 0; j < count; j += kLanes) {
-    const int lanes = static_cast<int>(count - j < kLanes ? count - j : kLanes);
-    const F32 e = exp(loadN(scores + j, lanes, -__builtin_inff()) - shift);
-    storeN(scores + j, e, lanes);
-    sum += e;
-  }
-  return reduceAdd(sum) + sinkTerm(head, set1(best))[0];
-}
-
-/// Adds the weighted first `columns` elements of the values' rows, at most V vectors, to G lines of sums.
-template <int G, int V>
-FILIGREE_INLINE void sumValues(const Problem& p, const float* weights, int64_t stride, const float* v, int64_t count,
-                               int64_t columns, float* sums) {
-  const int64_t line = p.valueLine();
-  F32 acc[G][V];
-  int lanes[V];
-  for (int i = 0; i < V; i++) {
-    const int64_t rest = columns - i * kLanes;
-    lanes[i] = static_cast<int>(rest < 0 ? 0 : rest < kLanes ? rest : kLanes);
-    for (int g = 0; g < G; g++) acc[g][i] = lanes[i] ? load(sums + g * line + i * kLanes) : zero();
-  }
-  const bool whole = columns >= V * kLanes;
-  for (int64_t j = 0; j < count; j++, v += p.v.row) {
-    F32 value[V];
-    for (int i = 0; i < V; i++) {
-      value[i] = whole ? load(v + i * kLanes) : loadN(lanes[i] ? v + i * kLanes : v, lanes[i]);
-    }
-    for (int g = 0; g < G; g++) {
-      const F32 weight = set1(weights[g * stride + j]);
-      for (int i = 0; i < V; i++) acc[g][i] = fma(weight, value[i], acc[g][i]);
-    }
-  }
-  for (int g = 0; g < G; g++) {
-    for (int i = 0; i < V && lanes[i]; i++) store(sums + g * line + i * kLanes, acc[g][i]);
-  }
-}
-
-/// Weighted sums of the values' rows, in blocks of keys whose values stay in the first cache, to G lines.
-template <int G>
-void sumRows(const Problem& p, const float* weights, const float* v, int64_t count, float* sums) {
-  constexpr int V = 4;
-  constexpr int64_t kBlockElements = 4096;
-  const int64_t block = p.value_size < kBlockElements / 8 ? kBlockElements / (p.value_size + 1) + 1 : 8;
-  for (int64_t i = 0; i < G * p.valueLine(); i += kLanes) store(sums + i, zero());
-  for (int64_t j = 0; j < count; j += block) {
-    const int64_t keys = count - j < block ? count - j : block;
-    for (int64_t d = 0; d < p.value_size; d += V * kLanes) {
-      sumValues<G, V>(p, weights + j, count, v + j * p.v.row + d, keys, p.value_size - d, sums + d);
-    }
-  }
-}
-
-/// One query of G heads that share their keys; `heads`, `q` and `y` are the first of them.
-template <int G>
-void runRows(const Problem& p, Head (&heads)[kGroup], const float* q, float* y, float* scratch) {
-  float* queries = scratch;
-  float* scores = scratch + G * p.head_size;
-  for (int g = 0; g < G; g++) {
-    for (int64_t d = 0; d < p.head_size; d++) {
-      queries[g * p.head_size + d] = q[g * p.q.head + d * p.q.column] * p.scale;
-    }
-  }
-  const int64_t start = p.start(heads[0].first), end = p.visible(heads[0].first);
-  const int64_t count = end > start ? end - start : 0;
-  scoreRows<G>(p, queries, heads[0].k + start * p.k.row, count, scores);
-  F32 totals[G];
-  for (int g = 0; g < G; g++) {
-    heads[g].mask_at += start * p.mask.column;
-    totals[g] = set1(weighRow(p, heads[g], scores + g * count, count));
-  }
-  float* sums = scores + G * count;
-  sumRows<G>(p, scores, heads[0].v + start * p.v.row, count, sums);
-  for (int g = 0; g < G; g++) {
-    const float* line = sums + g * p.valueLine();
-    for (int64_t d = 0; d < p.value_size; d += kLanes) {
-      const F32 result = finish(p, totals[g], load(line + d));
-      float* to = y + g * p.y.head + d * p.y.column;
-      for (int64_t l = 0; l < kLanes && d + l < p.value_size; l++) to[l * p.y.column] = result[l];
-    }
-  }
-}
-
-template <int G>
-FILIGREE_INLINE void runSome(int64_t count, const Problem& p, Head (&heads)[kGroup], const float* q, float* y,
-                             float* scratch) {
-  if constexpr (G > 0) {
-    if (count == G) return runRows<G>(p, heads, q, y, scratch);
-    runSome<G - 1>(count, p, heads, q, y, scratch);
-  }
+  storeValues(p, panel.values, head.width, y);
 }
 
 /// Narrows the problem to the keys of batch entry b; false where it has no such number of them.

@@ -57,6 +57,11 @@ const cases: Case[] = [
   { queries: 1, keys: 9, headSize: 4, heads: 2, batch: 3, lengths: [0, 9, 4], undefinedRows: 2, sinks: [0, 90] },
   { queries: 2, keys: 300, headSize: 70, valueSize: 65, mask: 'bk', batch: 2, kind: 'bool' },
   { queries: 40, keys: 600, headSize: 12, mask: 'qk', holes: 0.5, heads: 2, layouts: ['bshd', 'bshd', 'bshd', 'bhsd'] },
+  ...[15, 16, 17, 40].flatMap((queries): Case[] => [
+    { queries, keys: 17, headSize: 18, valueSize: 15, mask: 'hqk', heads: 2, kind: 'bool' },
+    { queries, keys: 33, headSize: 16, valueSize: 16, mask: 'bqk', batch: 2, kind: 'int32' },
+    { queries, keys: 31, headSize: 17, valueSize: 33, mask: 'q', layouts: ['bhds', 'bhds', 'bhds', 'bhds'] },
+  ]),
   { queries: 9, keys: 520, headSize: 4, mask: 'qk', holes: 0.995, undefinedRows: 1 },
   { queries: 9, keys: 4, headSize: 4, mask: 'qk', holes: 0.8, undefinedRows: 0 },
   { queries: 2, keys: 4, headSize: 4, mask: 'bk', batch: 9, holes: 0.8, undefinedRows: 2 },
@@ -156,6 +161,21 @@ describe.each(isas)('attention.f32 on %s', (isa) => {
           expect(fits, `${JSON.stringify(c)}: element ${i} is ${value}, not ${want[i]}`).toBe(true);
         });
       }
+    }
+  });
+
+  test('weights too small to count', () => {
+    for (const queries of [2, 20]) {
+      const made = problem({ queries, keys: 40, headSize: 4, mask: 'qk' });
+      made.added.forEach((x, i) => {
+        made.added[i] = x - (i % 3) * 50;
+      });
+      const want = reference(made);
+      const y = new Float32Array(made.count);
+      run(isa, 'attention.f32', [made.q, made.k, made.v, made.mask, made.last, made.sinks, y], made.params);
+      y.forEach((value, i) => {
+        expect(Math.abs(value - want[i])).toBeLessThan(3e-6);
+      });
     }
   });
 

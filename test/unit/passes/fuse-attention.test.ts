@@ -107,6 +107,47 @@ describe('attention', () => {
     expect(ops.filter((op) => op === 'Where' || op === 'Add')).toEqual(['Where']);
   });
 
+  /** Scores of 2 images with 3 windows, 2 heads, 4 queries and keys, and a mask over [images, windows, heads, q, k]. */
+  const windows = (mask: readonly number[], cut = [2, 3, 2, 4, 4]): Parameters<typeof rewrite>[0] => ({
+    opsets,
+    nodes: [
+      node('MatMul', ['q', 'k'], ['s']),
+      node('Add', ['s', 'bias'], ['b']),
+      node('Reshape', ['b', 'cut'], ['c']),
+      node('Add', ['c', 'mask'], ['m']),
+      node('Reshape', ['m', 'whole'], ['r']),
+      node('Softmax', ['r'], ['w'], lastAxis),
+      node('MatMul', ['w', 'v'], ['y']),
+    ],
+    initializers: [longs('cut', cut), longs('whole', [6, 2, 4, 4]), floats('bias', noise(32), [1, 2, 4, 4])],
+    inputs: [
+      port('q', 'float32', [6, 2, 4, 5]),
+      port('k', 'float32', [6, 2, 5, 4]),
+      port('v', 'float32', [6, 2, 4, 3]),
+      port('mask', 'float32', mask),
+    ],
+    outputs: [port('y')],
+  });
+
+  test.each([
+    { mask: [1, 3, 1, 4, 4], ops: ['Expand', 'Reshape', 'Add', 'filigree.Attention'] },
+    { mask: [2, 3, 1, 1, 4], ops: ['Reshape', 'Add', 'filigree.Attention'] },
+    { mask: [2, 1, 2, 4, 1], ops: ['Expand', 'Reshape', 'Add', 'filigree.Attention'] },
+    { mask: [2, 4, 4], ops: ['Reshape', 'Add', 'filigree.Attention'] },
+    { mask: [1], ops: ['Reshape', 'Add', 'filigree.Attention'] },
+  ])('a mask for windows of $mask', ({ mask, ops }) => {
+    expect(rewrite(windows(mask), [fuseAttention]).ops).toEqual(ops);
+  });
+
+  test('scores cut otherwise than in images and windows are left alone', () => {
+    for (const cut of [
+      [6, 2, 2, 2, 4],
+      [2, 3, 4, 2, 4],
+    ]) {
+      expect(rewrite(windows([1, 1, 1, 1, 4], cut), [fuseAttention]).ops).toContain('Softmax');
+    }
+  });
+
   test('readers of the shape before heads are merged see the same shape', () => {
     const parts = encoder(masked, { nodes: [node('Shape', ['o'], ['shape'])], outputs: [port('shape')] });
     const { ops } = rewrite(parts, [fuseAttention], { feeds: feeds() });
