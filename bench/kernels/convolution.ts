@@ -1,12 +1,13 @@
 /** Convolutions and linear layers over segment maps: dense and sparse, of floats and bytes. */
 
+import { LANE_ROWS } from '../../lib/ir/segments.ts';
 import type { StepParams } from '../../lib/ops/lower.ts';
 import { pack, random, sparseWeights } from '../../test/kernels/harness.ts';
 import { windowParams } from '../../test/kernels/windows.ts';
-import { alignedBytes, alignedFloats, type KernelCall, type KernelCase, lineVectors } from './case.ts';
+import { alignedBytes, alignedFloats, type KernelCall, type KernelCase, lineVectors, vectorLanes } from './case.ts';
 import { type Layer, layersOf } from './layers.ts';
 
-export type WeightForm = 'sparse' | 'packed' | 'dense' | 'tiles';
+export type WeightForm = 'sparse' | 'packed' | 'dense' | 'lanes' | 'tiles';
 
 /** What the planner chooses, to try by hand; 0 leaves it to the kernel. */
 export interface Tuning {
@@ -35,6 +36,11 @@ function denseBlock(isa: string, bytes: boolean): { rows: number; tiles: number 
   if (isa === 'avx2') return { rows: bytes ? 4 : 6, tiles: 1 };
   return { rows: bytes ? 4 : 3, tiles: 1 };
 }
+
+/** Lanes that conv.segments.lanes keeps in registers, as rows of a product (native/kernels/conv_segments_lanes.cc). */
+const laneRows = (isa: string): number => (lineVectors(isa) === 1 ? 14 : 6);
+
+const usedLanes = ({ output: { lanes } }: Layer): number => lanes.images * lanes.y * lanes.x;
 
 /** Which of the blocks of `width` channels of a row have weights that are not zero: [row][block][tap]. */
 interface Pattern {
@@ -79,6 +85,11 @@ function loadsOf(
   const words = bytes && !['avx512vnni', 'avx512bf16', 'amx'].includes(isa) ? 2 : 1;
   if (form === 'sparse') return words * tiles * (nonzeros + vectors * linesOf(keep, columns, GENERATED_ROWS));
   if (form === 'packed') return words * nonzeros * (tiles * vectors + Math.ceil(tiles / packedTiles(isa)));
+  if (form === 'lanes') {
+    const panels = Math.ceil(layer.m / (2 * vectorLanes(isa)));
+    const lanes = usedLanes(layer);
+    return panels * tiles * columns * (2 * Math.ceil(lanes / laneRows(isa)) + lanes);
+  }
   const block = denseBlock(isa, bytes);
   const blocks = Math.ceil(layer.m / block.rows) * Math.ceil(tiles / block.tiles);
   return words * blocks * columns * (block.tiles * vectors + block.rows);
@@ -103,7 +114,7 @@ function packerParams(form: WeightForm, layer: Layer, tuning: Tuning): StepParam
     taps: window.kernel[1] * window.kernel[2],
     transposed: 0,
   };
-  if (form === 'dense') return sizes;
+  if (form === 'dense' || form === 'lanes') return sizes;
   if (form === 'tiles') return { ...sizes, run_taps: window.kernel[2] };
   const fetch = tuning.prefetchOutput ?? (layer.name.endsWith('batch 1') ? 0 : 1);
   return {
@@ -131,7 +142,8 @@ export function floatCall(
   const kernel = `conv.segments.${form}.f32`;
   const { c, m, input, output, residual } = layer;
   const pattern = patternOf(layer, 1, density);
-  const packer: StepParams = form === 'dense' ? {} : { column_blocks: tuning.columnBlocks };
+  const dense = form === 'dense' || form === 'lanes';
+  const packer: StepParams = dense ? {} : { column_blocks: tuning.columnBlocks };
   const packing = pack(isa, `pack.${kernel}`, [pattern.keep, random(m, 3)], {
     ...packerParams(form, layer, tuning),
     ...packer,
@@ -142,7 +154,8 @@ export function floatCall(
     kernel,
     operands: [x, packing, residual ? y : null, y],
     params: without(form, kernelParams(layer, tuning, density)),
-    macs: (form === 'dense' ? pattern.keep.length : pattern.nonzeros) * output.tiles * 16,
+    // Lanes that hold no positions are computed by all kernels but the one that skips them.
+    macs: (dense ? pattern.keep.length : pattern.nonzeros) * output.tiles * (form === 'lanes' ? usedLanes(layer) : 16),
     bytes8: false,
     loads: loadsOf(isa, form, layer, pattern, false),
   };
@@ -190,12 +203,16 @@ export function convolutionCases(density: number, tuning: Tuning): KernelCase[] 
   const layers = [...layersOf(1), ...layersOf(16)];
   const caseOf = (form: WeightForm, type: string, layer: Layer, call: (isa: string, share: number) => KernelCall) => ({
     ...{ family: form, name: layer.name, kernel: `conv.segments.${form}.${type}` },
-    make: (isa: string): KernelCall => call(isa, form === 'dense' || form === 'tiles' ? 1 : density),
+    make: (isa: string): KernelCall => call(isa, form === 'sparse' || form === 'packed' ? density : 1),
   });
   const forms = ['dense', 'sparse', 'packed'] as const;
   const floats = (form: (typeof forms)[number]): KernelCase[] =>
     layers.map((layer) => caseOf(form, 'f32', layer, (isa, share) => floatCall(isa, form, layer, share, tuning)));
   const bytes = (form: WeightForm): KernelCase[] =>
     layers.map((layer) => caseOf(form, 'u8', layer, (isa, share) => byteCall(isa, form, layer, share, tuning)));
-  return [...forms.flatMap((form) => [...floats(form), ...bytes(form)]), ...bytes('tiles')];
+  const idle = layersOf(1).filter((layer) => usedLanes(layer) <= LANE_ROWS);
+  const lanes = idle.map((layer) =>
+    caseOf('lanes', 'f32', layer, (isa, share) => floatCall(isa, 'lanes', layer, share, tuning)),
+  );
+  return [...forms.flatMap((form) => [...floats(form), ...bytes(form)]), ...lanes, ...bytes('tiles')];
 }

@@ -19,7 +19,7 @@ Times kernels on one core on the layers of common networks, beside what the core
 the nearest cache, bytes from where the operands lie.
 
   --isa NAME              portable, avx2, avx512, avx512vnni, avx512bf16 or amx (the best of this machine)
-  --family LIST           dense, tiles (AMX), sparse (generated code), packed (its substitute), moving, rows (all)
+  --family LIST           dense, lanes (idle lanes skipped), tiles (AMX), sparse (generated code), packed (its substitute), moving, rows (all)
   --kernel TEXT           only kernels whose name contains this, such as .u8
   --only TEXT             only cases whose name contains this
   --density SHARE         nonzero share of sparse weights (0.1)

@@ -173,9 +173,13 @@ void runRowGroup(const Dense& d, int64_t unit, const TileBlock& block) {
     const int64_t channel = cut.firstChannel(pass);
     taps.channels = cut.firstChannel(pass + 1) - channel;
     const bool last = pass == cut.passes - 1;
-    const DensePass what = {panel + rows + channel * cut.taps * rows, panel, pass == 0, last, fetch, d.clamp};
+    DensePass what = {panel + rows + channel * cut.taps * rows, panel, pass == 0, last, fetch, d.clamp, nullptr, 0};
+    const int64_t bytes = rows * taps.channels * cut.taps * 4;
+    const char* const next = reinterpret_cast<const char*>(what.weights) + bytes;
+    what.ahead_step = ceilDivide(rows * 4 * together, block.count);
     for (int64_t tile = 0; tile < block.count;) {
       const int64_t count = block.count - tile >= together ? together : 1;
+      what.ahead = next + bytes * tile / block.count;
       const DenseAt at = placeTiles(d, block, tile, count, group * cut.channels + channel, first);
       (count == together ? many : one)(taps, what, at);
       for (int64_t t = 0; last && !d.clamp.all && t < count; t++) {

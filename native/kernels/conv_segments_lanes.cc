@@ -123,9 +123,16 @@ struct Conv {
   float* y;
 };
 
+/// Where the lines lie that are fetched while a tile is computed, one a channel: a share of the next panel, which
+/// would otherwise come from memory when its first tile waits for it.
+struct Ahead {
+  const char* line;
+  int64_t step;
+};
+
 /// `rows` lanes from `x` on of every line of a tile times the panel: acc[lane][vector of channels].
 template <int rows>
-void multiplyLanes(const Conv& conv, int64_t tile, const float* weights, float* sums) {
+void multiplyLanes(const Conv& conv, int64_t tile, const float* weights, Ahead ahead, float* sums) {
   const ConvParams& p = conv.p;
   F32 acc[rows][kPanelVectors];
   FILIGREE_UNROLL
@@ -140,6 +147,8 @@ void multiplyLanes(const Conv& conv, int64_t tile, const float* weights, float* 
         const float* x = conv.x + tapTile(p, at, d, h, w) * p.in.C * kLine;
         for (int64_t c = 0; c < conv.panels.channels_in; c++) {
           const F32 w0 = load(weights), w1 = load(weights + kLanes);
+          __builtin_prefetch(ahead.line, 0, 2);
+          ahead.line += ahead.step;
           FILIGREE_UNROLL
           for (int r = 0; r < rows; r++) {
             const F32 lane = set1(x[r]);
@@ -159,11 +168,11 @@ void multiplyLanes(const Conv& conv, int64_t tile, const float* weights, float* 
   }
 }
 
-void multiplyRows(const Conv& conv, int64_t rows, int64_t tile, const float* weights, float* sums) {
+void multiplyRows(const Conv& conv, int64_t rows, int64_t tile, const float* weights, Ahead ahead, float* sums) {
   switch (rows) {
 #define ROWS(n) \
   case n:       \
-    return multiplyLanes<n>(conv, tile, weights, sums);
+    return multiplyLanes<n>(conv, tile, weights, ahead, sums);
     ROWS(1)
     ROWS(2)
     ROWS(3)
@@ -210,6 +219,14 @@ void finishTile(const Conv& conv, int64_t tile, int64_t first, int64_t width, co
   }
 }
 
+/// What is fetched in turn `turn` of `turns` that the panel at `packed` takes.
+Ahead aheadOf(const Conv& conv, const float* packed, bool more, int64_t turn, int64_t turns) {
+  const int64_t bytes = conv.panels.size() * 4;
+  const char* const own = reinterpret_cast<const char*>(packed);
+  if (!more) return {own, 0};
+  return {own + bytes + bytes * turn / turns, ceilDivide(kPanel * 4, turns)};
+}
+
 void runLanes(const Step& step, Range* range) {
   Conv conv;
   readConvParams(step, 0, &conv.p);
@@ -227,10 +244,12 @@ void runLanes(const Step& step, Range* range) {
     const int64_t group = panel / conv.panels.count(), column = panel % conv.panels.count() * kPanel;
     const float* const packed = conv.packed + panel * conv.panels.size();
     const float* const x = input<float>(step, 0) + (p.in_channel + group * conv.panels.channels_in) * kLine;
+    const bool more = (panel + 1) * tiles < range->end;
     for (int64_t block = 0; block < blocks; block++) {
       const int64_t first = lanes * block / blocks, last = lanes * (block + 1) / blocks;
       conv.x = x + first;
-      multiplyRows(conv, last - first, tile, packed + kPanel, sums + first * kPanel);
+      const Ahead ahead = aheadOf(conv, packed, more, tile * blocks + block, tiles * blocks);
+      multiplyRows(conv, last - first, tile, packed + kPanel, ahead, sums + first * kPanel);
     }
     const int64_t width = least(kPanel, conv.panels.channels_out - column);
     finishTile(conv, tile, group * conv.panels.channels_out + column, width, packed, sums);

@@ -33,6 +33,10 @@ struct DensePass {
   /// Fetch the output's lines ahead: for maps that exceed the caches.
   bool fetch;
   Clamp clamp;
+  /// Weights that are fetched while the tiles are computed, a line each channel: a share of the next row group's, which
+  /// would otherwise come from memory when its first tiles wait for them.
+  const char* ahead;
+  int64_t ahead_step;
 };
 
 /// Lines of T tiles, at the pass's first input channel and the group's first output channel.
@@ -76,6 +80,7 @@ __attribute__((noinline)) void denseTile(const DenseTaps& taps, const DensePass&
   if (pass.fetch) fetchTile<R, T>(pass, at);
   startTile<R, T>(pass, at, acc);
   const float* w = pass.weights;
+  const char* ahead = pass.ahead;
   for (int64_t d = 0; d < taps.count[0]; d++) {
     for (int64_t h = 0; h < taps.count[1]; h++) {
       int64_t offset = d * taps.step[0] + h * taps.step[1];
@@ -83,7 +88,8 @@ __attribute__((noinline)) void denseTile(const DenseTaps& taps, const DensePass&
         const float* x[T];
         FILIGREE_UNROLL
         for (int t = 0; t < T; t++) x[t] = at.x[t] + offset;
-        for (int64_t c = 0; c < taps.channels; c++, w += R) {
+        for (int64_t c = 0; c < taps.channels; c++, w += R, ahead += pass.ahead_step) {
+          __builtin_prefetch(ahead, 0, 2);
           F32 lines[V];
           FILIGREE_UNROLL
           for (int v = 0; v < V; v++) lines[v] = load(x[v / kLineVectors] + c * kLine + v % kLineVectors * kLanes);
