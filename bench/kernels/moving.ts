@@ -25,13 +25,15 @@ type Slide = readonly [c: number, size: number, kernel: number, stride: number, 
 
 /** A window over each channel by itself. */
 function slide(kernel: string, [c, size, k, stride, lanes]: Slide, extra: StepParams = {}): KernelCase {
+  const makesBorders = extra.borders === 1;
   const make = (isa: string): KernelCall => {
     const window = squareWindow(k, stride);
-    const [input, bordered] = windowLayouts(
+    const [lined, bordered] = windowLayouts(
       { n: lanes.images, size: [1, size, size] as Triple, lanes, ...window },
       c,
       c,
     );
+    const input = makesBorders ? lined.withoutBorders() : lined;
     const output = bordered.withChannels(c);
     const sizes = { groups: c, channels_in: c, channels_out: c };
     const convolves = kernel.startsWith('conv');
@@ -50,7 +52,9 @@ function slide(kernel: string, [c, size, k, stride, lanes]: Slide, extra: StepPa
       loads: (y.length / 16) * k * k * lineVectors(isa),
     };
   };
-  return { family: 'moving', name: `${c} at ${size}, ${k}x${k} stride ${stride}`, kernel, make };
+  const own = makesBorders ? ', own borders' : '';
+  const batch = lanes.images > 1 ? `, ${lanes.images} images` : '';
+  return { family: 'moving', name: `${c} at ${size}, ${k}x${k} stride ${stride}${batch}${own}`, kernel, make };
 }
 
 /** A call that reads `x` once. */
@@ -104,10 +108,21 @@ const depthwise: readonly Slide[] = [
   [240, 28, 5, 1, l44],
 ];
 
+/** Small maps, whose borders the kernel makes itself. */
+const bordering: readonly Slide[] = [
+  [192, 28, 3, 1, l44],
+  [384, 14, 3, 1, l27],
+  [672, 14, 5, 1, l27],
+  [576, 14, 3, 2, l72],
+  [960, 7, 3, 1, l72],
+  [960, 7, 3, 1, l16],
+];
+
 export function movingCases(): KernelCase[] {
   const average = { count_include_pad: 0, pad_back: 0, pad_bottom: 1, pad_right: 1 };
   return [
     ...depthwise.map((each) => slide('conv.segments.depthwise.f32', each, { borders: 0 })),
+    ...bordering.map((each) => slide('conv.segments.depthwise.f32', each, { borders: 1 })),
     slide('pool.segments.max.f32', [64, 112, 3, 2, l44]),
     slide('pool.segments.average.f32', [64, 56, 3, 1, l44], average),
     convert('256 at 28, 4x4 to 4 of 2x2', 256, 28, 4, l44, l22),

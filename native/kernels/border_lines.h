@@ -54,12 +54,6 @@ FILIGREE_INLINE void fillLines(int32_t* to, int64_t lines, int32_t fill) {
   for (int64_t i = 0; i < lines * kLineVectors; i++) storeI(to + i * kLanes, set1I(fill));
 }
 
-FILIGREE_INLINE void copyLines(int32_t* to, const int32_t* from, int64_t lines) {
-  const float* const source = reinterpret_cast<const float*>(from);
-  float* const target = reinterpret_cast<float*>(to);
-  for (int64_t i = 0; i < lines * kLineVectors; i++) store(target + i * kLanes, load(source + i * kLanes));
-}
-
 /// Keeps the lanes inside; writes only the others, since other threads may be reading these.
 FILIGREE_INLINE void maskLines(int32_t* at, int64_t lines, const Gather& gather, int32_t fill) {
   for (int64_t i = 0; i < lines; i++, at += kLine) {

@@ -1,8 +1,8 @@
 // Depthwise convolutions over segment maps, float32: every output channel has one input channel, and its taps are other
 // tiles.
 //
-// Where the input has no borders, a few channels of a whole plane at a time are copied with borders to scratch memory:
-// for small maps, whose borders are larger than they, so that borders never leave the first-level cache.
+// Where the input has no borders, those of a few channels of a whole plane at a time are made in scratch memory: for
+// small maps, whose borders are larger than they, so that borders never leave the first-level cache.
 //
 // The packing: for each output channel its bias and its weights [tap].
 #include "kernels/border_lines.h"
@@ -16,9 +16,9 @@ namespace {
 /// Output channels of a unit when threads share out channels, and lines that are still in cache when activated.
 constexpr int64_t kChannelBlock = 16;
 constexpr int64_t kActivationBlock = 32;
-/// Scratch for the channels of a plane that are copied together, which makes their number between these.
-constexpr int64_t kPlaneBytes = 40 << 10;
-constexpr int64_t kMostPlaneChannels = 16;
+/// Lines of the channels of a plane that are taken together, which makes their number between these.
+constexpr int64_t kPlaneBytes = 16 << 10;
+constexpr int64_t kLeastPlaneChannels = 8, kMostPlaneChannels = 32;
 
 constexpr int kExtra = 1;  // borders
 
@@ -36,22 +36,30 @@ struct Depthwise {
 struct PlaneTile {
   /// Floats from the beginning of the map.
   int64_t source;
+  /// Its lanes are those of the map; else there is something to do about them.
   bool whole;
   Gather gather;
 };
 
+FILIGREE_INLINE int64_t alignedBytes(int64_t bytes) { return ceilDivide(bytes, kLine * 4) * kLine * 4; }
+
 /// Tiles that windows of a plane read, borders included.
 struct Plane {
   int64_t rows, columns;
-  /// Channels that are copied together.
+  /// Channels that are taken together.
   int64_t channels;
 
   FILIGREE_INLINE_MEMBER int64_t tiles() const { return rows * columns; }
-  /// Bytes of the table of tiles, before the lines in scratch.
+  /// Scratch: the table of tiles, where their lines lie, lines of zeros, lines of the tiles that are not whole.
   FILIGREE_INLINE_MEMBER int64_t tableBytes() const {
-    return ceilDivide(tiles() * static_cast<int64_t>(sizeof(PlaneTile)), kLine * 4) * kLine * 4;
+    return alignedBytes(tiles() * static_cast<int64_t>(sizeof(PlaneTile)));
   }
-  FILIGREE_INLINE_MEMBER int64_t bytes() const { return tableBytes() + tiles() * channels * kLine * 4; }
+  FILIGREE_INLINE_MEMBER int64_t pointerBytes() const {
+    return alignedBytes(tiles() * static_cast<int64_t>(sizeof(const char*)));
+  }
+  FILIGREE_INLINE_MEMBER int64_t bytes() const {
+    return tableBytes() + pointerBytes() + (tiles() + 1) * channels * kLine * 4;
+  }
 };
 
 constexpr int64_t kMostPlaneTiles = 1 << 22;
@@ -61,7 +69,7 @@ FILIGREE_INLINE Plane planeOf(const ConvParams& p) {
   plane.rows = (p.out.TH - 1) * p.stride[1] + (p.kernel[1] - 1) * p.dilation[1] + 1;
   plane.columns = (p.out.TW - 1) * p.stride[2] + (p.kernel[2] - 1) * p.dilation[2] + 1;
   const int64_t tiles = most(1, least(plane.tiles(), kMostPlaneTiles));
-  plane.channels = most(1, least(kPlaneBytes / (tiles * kLine * 4), kMostPlaneChannels));
+  plane.channels = most(kLeastPlaneChannels, least(kPlaneBytes / (tiles * kLine * 4), kMostPlaneChannels));
   return plane;
 }
 
@@ -185,9 +193,6 @@ FILIGREE_INLINE Depthwise readDepthwise(const Step& step) {
   d.kernels = chooseKernels(p);
   DepthwiseBlock& b = d.block;
   b = {};
-  b.xTile = p.in.C * kLine * 4;
-  b.xRow = p.in.gridX() * b.xTile;
-  b.step[0] = p.dilation[0] * p.in.gridY() * b.xRow;
   b.yTile = p.out.C * kLine * 4;
   b.yRow = p.out.gridX() * b.yTile;
   b.residualTile = p.res.C * kLine * 4;
@@ -197,14 +202,7 @@ FILIGREE_INLINE Depthwise readDepthwise(const Step& step) {
   return d;
 }
 
-/// Distances of any window, from those between tiles.
-FILIGREE_INLINE void spaceTaps(const ConvParams& p, DepthwiseBlock* b) {
-  b->step[1] = p.dilation[1] * b->xRow;
-  b->step[2] = p.dilation[2] * b->xTile;
-  b->stride = p.stride[2] * b->xTile;
-}
-
-/// Output channels [begin, end) of a block of rows x columns tiles, whose x is that of channel `begin`.
+/// Output channels [begin, end) of a block of rows x columns tiles, whose lines are those of channel `begin`.
 void runBlock(const Depthwise& d, DepthwiseBlock b, TileAt at, int64_t rows, int64_t columns, int64_t begin,
               int64_t end) {
   const ConvParams& p = d.p;
@@ -213,10 +211,9 @@ void runBlock(const Depthwise& d, DepthwiseBlock b, TileAt at, int64_t rows, int
   const int64_t residual = (p.res.tile(at.group, at.z, at.ty, at.tx) * p.res.C + p.res_channel) * kLine;
   // With several output channels an input channel, its line is read again by each of them.
   const int64_t step = d.multiplier > 1 ? 1 : kActivationBlock;
-  const char* const x = b.x;
   b.xChannel = d.multiplier > 1 ? 0 : kLine * 4;
   for (int64_t m = begin; m < end; m += step) {
-    b.x = x + (m / d.multiplier - begin / d.multiplier) * kLine * 4;
+    b.xBegin = (m / d.multiplier - begin / d.multiplier) * kLine * 4;
     b.channels = least(step, end - m);
     b.weights = d.packing + m * (p.taps() + 1);
     b.y = reinterpret_cast<char*>(d.y + y + m * kLine);
@@ -229,6 +226,26 @@ void runBlock(const Depthwise& d, DepthwiseBlock b, TileAt at, int64_t rows, int
   }
 }
 
+/// Where the input of a block lies in a map with borders, whose first line is x; `lines` has room for kMostBlockLines.
+void locateBlock(const Depthwise& d, const char* x, int64_t rows, int64_t columns, const char** lines,
+                 DepthwiseBlock* b) {
+  const ConvParams& p = d.p;
+  const DepthwiseKernels& k = d.kernels;
+  const int64_t tile = p.in.C * kLine * 4, row = p.in.gridX() * tile;
+  if (k.height == 0) {
+    b->lines = nullptr, b->x = x;
+    b->step[0] = p.dilation[0] * p.in.gridY() * row, b->step[1] = p.dilation[1] * row,
+    b->step[2] = p.dilation[2] * tile;
+    b->stride = p.stride[2] * tile;
+    return;
+  }
+  const int64_t height = (rows - 1) * k.stride + k.height, width = (columns - 1) * k.stride + k.width;
+  b->lines = lines, b->lineRow = width;
+  for (int64_t r = 0; r < height; r++) {
+    for (int64_t c = 0; c < width; c++) *lines++ = x + r * row + c * tile;
+  }
+}
+
 /// Blocks over maps with borders.
 void runBlocks(const Depthwise& d, const Range& range) {
   const ConvParams& p = d.p;
@@ -237,16 +254,22 @@ void runBlocks(const Depthwise& d, const Range& range) {
   const int64_t end = p.split ? least(range.end * kChannelBlock, p.channels_out) : p.channels_out;
   const int64_t last = p.split ? planes(p) * rows * columns : range.end;
   DepthwiseBlock b = d.block;
-  spaceTaps(p, &b);
+  const char* lines[kMostBlockLines];
   for (int64_t unit = p.split ? 0 : range.begin; unit < last; unit++) {
     const int64_t plane = unit / (rows * columns), row = unit / columns % rows, column = unit % columns;
     const TileAt at = {plane / p.out.D, plane % p.out.D, pieceBegin(p.out.TH, d.kernels.rows, row),
                        pieceBegin(p.out.TW, kBlockColumns, column)};
+    const int64_t height = pieceBegin(p.out.TH, d.kernels.rows, row + 1) - at.ty;
+    const int64_t width = pieceBegin(p.out.TW, kBlockColumns, column + 1) - at.tx;
     const int64_t input = tapTile(p, at, 0, 0, 0) * p.in.C + p.in_channel + begin / d.multiplier;
-    b.x = reinterpret_cast<const char*>(d.x + input * kLine);
-    runBlock(d, b, at, pieceBegin(p.out.TH, d.kernels.rows, row + 1) - at.ty,
-             pieceBegin(p.out.TW, kBlockColumns, column + 1) - at.tx, begin, end);
+    locateBlock(d, reinterpret_cast<const char*>(d.x + input * kLine), height, width, lines, &b);
+    runBlock(d, b, at, height, width, begin, end);
   }
+}
+
+/// True where every lane that a tile of the map has holds a position.
+FILIGREE_INLINE bool wholeTile(const SegmentMap& map, int64_t ty, int64_t tx) {
+  return (map.SY - 1) * map.TH + ty < map.H && (map.SX - 1) * map.TW + tx < map.W;
 }
 
 void locatePlane(const ConvParams& p, const Plane& plane, int64_t group, int64_t z, PlaneTile* to) {
@@ -257,41 +280,43 @@ void locatePlane(const ConvParams& p, const Plane& plane, int64_t group, int64_t
       const int64_t tx = column - p.pad[2];
       const Split x = split(tx, p.in.TW);
       to->source = (p.in.tile(group, z, y.tile, x.tile) * p.in.C + p.in_channel) * kLine;
-      to->whole = y.segment == 0 && x.segment == 0 && fullTile(p.in, group, ty, tx);
+      to->whole = y.segment == 0 && x.segment == 0 && wholeTile(p.in, ty, tx);
       if (!to->whole) to->gather = gatherOf(p.in, group, z, y, x);
     }
   }
 }
 
-/// Copies lines of a plane to `to`, [tile][plane.channels], with borders of zeros.
-void copyPlane(const Plane& plane, const PlaneTile* tiles, const float* x, int64_t channels, float* to) {
-  int32_t* target = reinterpret_cast<int32_t*>(to);
-  for (int64_t i = 0; i < plane.tiles(); i++, target += plane.channels * kLine) {
+/// Sets where the lines of a plane's tiles lie, whose first channel is at `x`: whole tiles where they are, tiles
+/// without a position at `zeros`, copies of all others at `to`.
+void borderPlane(const Plane& plane, const PlaneTile* tiles, const float* x, int64_t channels, const float* zeros,
+                 float* to, const char** lines) {
+  for (int64_t i = 0; i < plane.tiles(); i++) {
     const PlaneTile& tile = tiles[i];
-    const int32_t* const from = reinterpret_cast<const int32_t*>(x + tile.source);
-    if (tile.whole) {
-      copyLines(target, from, channels);
-    } else if (tile.gather.inside == 0) {
-      fillLines(target, channels, 0);
-    } else {
-      permuteLines(target, from, channels, tile.gather, 0);
+    const float* from = x + tile.source;
+    if (!tile.whole && tile.gather.inside == 0) {
+      from = zeros;
+    } else if (!tile.whole) {
+      permuteLines(reinterpret_cast<int32_t*>(to), reinterpret_cast<const int32_t*>(from), channels, tile.gather, 0);
+      from = to;
+      to += channels * kLine;
     }
+    lines[i] = reinterpret_cast<const char*>(from);
   }
 }
 
-/// Some channels of a plane, which are at `plane` with borders.
-void runPlane(const Depthwise& d, const Plane& plane, const float* x, TileAt at, int64_t channel, int64_t channels) {
+/// Some channels of a plane, whose tiles' lines are at `lines`.
+void runPlane(const Depthwise& d, const Plane& plane, const char* const* lines, TileAt at, int64_t channel,
+              int64_t channels) {
   const ConvParams& p = d.p;
   const int64_t rows = pieces(p.out.TH, d.kernels.rows), columns = pieces(p.out.TW, kBlockColumns);
   DepthwiseBlock b = d.block;
-  b.xTile = plane.channels * kLine * 4;
-  b.xRow = plane.columns * b.xTile;
-  spaceTaps(p, &b);
+  b.lineRow = plane.columns;
+  b.step[1] = p.dilation[1] * plane.columns, b.step[2] = p.dilation[2], b.stride = p.stride[2];
   for (int64_t row = 0; row < rows; row++) {
     for (int64_t column = 0; column < columns; column++) {
       at.ty = pieceBegin(p.out.TH, d.kernels.rows, row);
       at.tx = pieceBegin(p.out.TW, kBlockColumns, column);
-      b.x = reinterpret_cast<const char*>(x) + at.ty * p.stride[1] * b.xRow + at.tx * p.stride[2] * b.xTile;
+      b.lines = lines + at.ty * p.stride[1] * plane.columns + at.tx * p.stride[2];
       runBlock(d, b, at, pieceBegin(p.out.TH, d.kernels.rows, row + 1) - at.ty,
                pieceBegin(p.out.TW, kBlockColumns, column + 1) - at.tx, channel * d.multiplier,
                (channel + channels) * d.multiplier);
@@ -305,13 +330,16 @@ void runPlanes(const Depthwise& d, const Range& range) {
   const Plane plane = planeOf(p);
   const int64_t parts = ceilDivide(p.channels_in, plane.channels);
   PlaneTile* const tiles = reinterpret_cast<PlaneTile*>(range.scratch);
-  float* const lines = reinterpret_cast<float*>(range.scratch + plane.tableBytes());
+  const char** const lines = reinterpret_cast<const char**>(range.scratch + plane.tableBytes());
+  float* const zeros = reinterpret_cast<float*>(range.scratch + plane.tableBytes() + plane.pointerBytes());
+  float* const borders = zeros + plane.channels * kLine;
+  fillLines(reinterpret_cast<int32_t*>(zeros), plane.channels, 0);
   for (int64_t unit = range.begin; unit < range.end; unit++) {
     const int64_t index = unit / parts, channel = unit % parts * plane.channels;
     const int64_t channels = least(plane.channels, p.channels_in - channel);
     const TileAt at = {index / p.out.D, index % p.out.D, 0, 0};
     if (unit == range.begin || unit % parts == 0) locatePlane(p, plane, at.group, at.z * p.stride[0], tiles);
-    copyPlane(plane, tiles, d.x + channel * kLine, channels, lines);
+    borderPlane(plane, tiles, d.x + channel * kLine, channels, zeros, borders, lines);
     runPlane(d, plane, lines, at, channel, channels);
   }
 }

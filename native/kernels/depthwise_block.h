@@ -13,9 +13,12 @@ constexpr int kBlockColumns = 4, kBlockRows = 2;
 
 /// A block for some channels. Distances are in bytes.
 struct DepthwiseBlock {
-  /// The first tap of the first tile, and how far the neighbouring tiles and the next channel lie.
-  const char* x;
-  int64_t xRow, xTile, xChannel;
+  /// Where the input lines of channel 0 lie: those of the block's tile row r, column c at lines[r * lineRow + c]. Tiles
+  /// past the edge lie anywhere.
+  const char* const* lines;
+  int64_t lineRow;
+  /// From channel 0 to the first one's lines, and from a channel to the next.
+  int64_t xBegin, xChannel;
   /// Bias and taps of the first channel.
   const float* weights;
   char* y;
@@ -25,45 +28,23 @@ struct DepthwiseBlock {
   int64_t residualRow, residualTile;
   int64_t channels;
   Clamp clamp;
-  /// For any window: taps along each axis, how far apart, and the distance between windows along the width.
+  /// For any window: taps along each axis, how far apart, and the distance between windows along the width, in entries
+  /// of `lines`, or where that is null in bytes from `x`, the first tap of the first tile.
   int64_t taps[3], step[3], stride;
+  const char* x;
 };
 
 FILIGREE_INLINE F32 loadAt(const char* p) { return load(reinterpret_cast<const float*>(p)); }
 
-/// Tiles 0 to 15 of a row as a base, one of four distances and a power of two: few registers for many addresses.
-struct Columns {
-  int64_t one, three, five, seven;
-};
-
-template <int I>
-FILIGREE_INLINE const char* column(const char* row, const Columns& c) {
-  if constexpr (I >= 9) {
-    return column<I - 8>(row + c.one * 8, c);
-  } else if constexpr (I == 0) {
-    return row;
-  } else if constexpr (I % 2 == 0) {
-    return I == 6 ? row + c.three * 2 : row + c.one * I;
-  } else {
-    return row + (I == 1 ? c.one : I == 3 ? c.three : I == 5 ? c.five : c.seven);
-  }
-}
-
-template <int I, int N>
-FILIGREE_INLINE void loadColumns(const char* row, const Columns& columns, F32 (&lines)[N]) {
-  if constexpr (I < N) {
-    lines[I] = loadAt(column<I>(row, columns));
-    loadColumns<I + 1, N>(row, columns, lines);
-  }
-}
-
 /// The block's input row R. Sums of different tiles alternate, so that none waits for its own last step.
 template <int KH, int KW, int S, int TY, int TX, int R>
-FILIGREE_INLINE void takeRows(const char* row, int64_t next, const Columns& columns, const float* w,
+FILIGREE_INLINE void takeRows(const char* const* row, int64_t next, int64_t offset, const float* w,
                               F32 (&acc)[TY][TX]) {
   if constexpr (R < (TY - 1) * S + KH) {
-    F32 lines[(TX - 1) * S + KW];
-    loadColumns<0>(row, columns, lines);
+    constexpr int N = (TX - 1) * S + KW;
+    F32 lines[N];
+    FILIGREE_UNROLL
+    for (int i = 0; i < N; i++) lines[i] = loadAt(row[i] + offset);
     FILIGREE_UNROLL
     for (int kw = 0; kw < KW; kw++) {
       FILIGREE_UNROLL
@@ -75,10 +56,10 @@ FILIGREE_INLINE void takeRows(const char* row, int64_t next, const Columns& colu
         for (int tx = 0; tx < TX; tx++) acc[ty][tx] = fma(lines[tx * S + kw], weight, acc[ty][tx]);
       }
     }
-    const char* below = row + next;
-    // Without this the compiler computes an address for every line ahead, and has no registers for them.
+    const char* const* below = row + next;
+    // Without this the compiler loads pointers ahead, and has no registers for them.
     asm("" : "+r"(below));
-    takeRows<KH, KW, S, TY, TX, R + 1>(below, next, columns, w, acc);
+    takeRows<KH, KW, S, TY, TX, R + 1>(below, next, offset, w, acc);
   }
 }
 
@@ -118,18 +99,17 @@ FILIGREE_INLINE void finishTiles(const Results& to, int64_t at, F32 (&acc)[TY][T
 /// KH x KW taps with stride S for TY x TX tiles.
 template <int KH, int KW, int S, int TY, int TX>
 __attribute__((noinline)) void depthwiseBlock(const DepthwiseBlock& b) {
-  Columns columns = {b.xTile, 3 * b.xTile, 5 * b.xTile, 7 * b.xTile};
-  asm("" : "+r"(columns.three), "+r"(columns.five), "+r"(columns.seven));
   const Results results = resultsOf(b);
-  const int64_t channels = b.channels, next = b.xRow, step = b.xChannel;
-  const char* x = b.x;
+  const char* const* const lines = b.lines;
+  const int64_t channels = b.channels, next = b.lineRow, step = b.xChannel;
+  int64_t x = b.xBegin;
   const float* w = b.weights;
   for (int64_t c = 0; c < channels; c++, w += KH * KW + 1, x += step) {
     for (int64_t v = 0; v < kLine * 4; v += kLanes * 4) {
       F32 acc[TY][TX];
       FILIGREE_UNROLL
       for (int i = 0; i < TY * TX; i++) acc[i / TX][i % TX] = set1(w[0]);
-      takeRows<KH, KW, S, TY, TX, 0>(x + v, next, columns, w + 1, acc);
+      takeRows<KH, KW, S, TY, TX, 0>(lines, next, x + v, w + 1, acc);
       finishTiles(results, c * kLine * 4 + v, acc);
     }
   }
@@ -147,13 +127,17 @@ __attribute__((noinline)) void depthwiseAny(const DepthwiseBlock& b) {
       F32 acc[1][TX];
       FILIGREE_UNROLL
       for (int t = 0; t < TX; t++) acc[0][t] = set1(*w);
+      const int64_t offset = b.xBegin + c * b.xChannel + v;
       for (int64_t kd = 0; kd < b.taps[0]; kd++) {
         for (int64_t kh = 0; kh < b.taps[1]; kh++) {
-          const char* x = b.x + c * b.xChannel + v + kd * b.step[0] + kh * b.step[1];
-          for (int64_t kw = 0; kw < b.taps[2]; kw++, x += b.step[2]) {
+          int64_t at = kd * b.step[0] + kh * b.step[1];
+          for (int64_t kw = 0; kw < b.taps[2]; kw++, at += b.step[2]) {
             const F32 weight = set1(*++w);
             FILIGREE_UNROLL
-            for (int t = 0; t < TX; t++) acc[0][t] = fma(loadAt(x + t * b.stride), weight, acc[0][t]);
+            for (int t = 0; t < TX; t++) {
+              const int64_t tap = at + t * b.stride;
+              acc[0][t] = fma(loadAt((b.lines ? b.lines[tap] : b.x + tap) + offset), weight, acc[0][t]);
+            }
           }
         }
       }
@@ -164,15 +148,23 @@ __attribute__((noinline)) void depthwiseAny(const DepthwiseBlock& b) {
 
 typedef void (*DepthwiseKernel)(const DepthwiseBlock&);
 
-/// Kernels for blocks of 1 to `rows` rows and 1 to kBlockColumns columns.
+/// Kernels for blocks of 1 to `rows` rows and 1 to kBlockColumns columns, of windows of this size and stride; without
+/// a size they are for any.
 struct DepthwiseKernels {
-  int rows;
+  int rows, height, width, stride;
   DepthwiseKernel of[kBlockRows][kBlockColumns];
 };
 
+/// Most input tiles of a block of a window with a size: two rows and four columns of 5 x 5 with stride 2.
+constexpr int kMostBlockLines = 7 * 11;
+
 template <int K, int S>
 FILIGREE_INLINE DepthwiseKernels squareKernels() {
+  static_assert((S + K) * (3 * S + K) <= kMostBlockLines);
   return {2,
+          K,
+          K,
+          S,
           {{depthwiseBlock<K, K, S, 1, 1>, depthwiseBlock<K, K, S, 1, 2>, depthwiseBlock<K, K, S, 1, 3>,
             depthwiseBlock<K, K, S, 1, 4>},
            {depthwiseBlock<K, K, S, 2, 1>, depthwiseBlock<K, K, S, 2, 2>, depthwiseBlock<K, K, S, 2, 3>,
@@ -181,14 +173,18 @@ FILIGREE_INLINE DepthwiseKernels squareKernels() {
 
 template <int KH, int KW, int S>
 FILIGREE_INLINE DepthwiseKernels rowKernels() {
+  static_assert(KH * (3 * S + KW) <= kMostBlockLines);
   return {1,
+          KH,
+          KW,
+          S,
           {{depthwiseBlock<KH, KW, S, 1, 1>, depthwiseBlock<KH, KW, S, 1, 2>, depthwiseBlock<KH, KW, S, 1, 3>,
             depthwiseBlock<KH, KW, S, 1, 4>},
            {}}};
 }
 
 FILIGREE_INLINE DepthwiseKernels anyKernels() {
-  return {1, {{depthwiseAny<1>, depthwiseAny<2>, depthwiseAny<3>, depthwiseAny<4>}, {}}};
+  return {1, 0, 0, 0, {{depthwiseAny<1>, depthwiseAny<2>, depthwiseAny<3>, depthwiseAny<4>}, {}}};
 }
 
 }  // namespace

@@ -31,7 +31,7 @@ const small = [...layersOf(1), ...layersOf(16)].filter(({ name }) =>
 describe('convolutions', () => {
   it('have layers to test', () => {
     expect(small).toHaveLength(4);
-    expect(convolutionCases(0.1, noTuning)).toHaveLength(175);
+    expect(convolutionCases(0.1, noTuning)).toHaveLength(181);
   });
 
   const forms = (['sparse', 'packed'] as const).filter((form) => known.has(`conv.segments.${form}.f32`));
