@@ -130,8 +130,8 @@ struct Ahead {
   int64_t step;
 };
 
-/// `rows` lanes from `x` on of every line of a tile times the panel: acc[lane][vector of channels].
-template <int rows>
+/// Lanes 0, stride, ... (`rows` of them) from `x` on of every line of a tile times the panel: sums[lane][channel].
+template <int rows, int stride>
 void multiplyLanes(const Conv& conv, int64_t tile, const float* weights, Ahead ahead, float* sums) {
   const ConvParams& p = conv.p;
   F32 acc[rows][kPanelVectors];
@@ -151,7 +151,7 @@ void multiplyLanes(const Conv& conv, int64_t tile, const float* weights, Ahead a
           ahead.line += ahead.step;
           FILIGREE_UNROLL
           for (int r = 0; r < rows; r++) {
-            const F32 lane = set1(x[r]);
+            const F32 lane = set1(x[r * stride]);
             acc[r][0] = fma(lane, w0, acc[r][0]);
             acc[r][1] = fma(lane, w1, acc[r][1]);
           }
@@ -164,35 +164,33 @@ void multiplyLanes(const Conv& conv, int64_t tile, const float* weights, Ahead a
   FILIGREE_UNROLL
   for (int r = 0; r < rows; r++) {
     FILIGREE_UNROLL
-    for (int v = 0; v < kPanelVectors; v++) store(sums + r * kPanel + v * kLanes, acc[r][v]);
+    for (int v = 0; v < kPanelVectors; v++) store(sums + r * stride * kPanel + v * kLanes, acc[r][v]);
   }
 }
 
-void multiplyRows(const Conv& conv, int64_t rows, int64_t tile, const float* weights, Ahead ahead, float* sums) {
-  switch (rows) {
-#define ROWS(n) \
-  case n:       \
-    return multiplyLanes<n>(conv, tile, weights, ahead, sums);
-    ROWS(1)
-    ROWS(2)
-    ROWS(3)
-    ROWS(4)
-    ROWS(5)
-    ROWS(6)
-#if defined(FILIGREE_AVX512)
-    ROWS(7)
-    ROWS(8)
-    ROWS(9)
-    ROWS(10)
-    ROWS(11)
-    ROWS(12)
-    ROWS(13)
-    ROWS(14)
-#endif
-#undef ROWS
-    default:
-      return;
+typedef void (*MultiplyLanes)(const Conv&, int64_t, const float*, Ahead, float*);
+
+template <int stride, int rows>
+FILIGREE_INLINE MultiplyLanes multiplierOf(int64_t count) {
+  if constexpr (rows <= 1) {
+    return multiplyLanes<1, stride>;
+  } else {
+    return count == rows ? multiplyLanes<rows, stride> : multiplierOf<stride, rows - 1>(count);
   }
+}
+
+/// The lanes of a tile that have to be computed.
+struct BusyLanes {
+  int64_t count, stride;
+};
+
+/// Leaves out lanes past the edge of the image where the others lie evenly: the last row of every image's lanes, and
+/// the second of two columns.
+FILIGREE_INLINE BusyLanes busyLanes(const SegmentMap& map, TileAt at) {
+  const int64_t lanes = map.lane_images * map.SY * map.SX;
+  if (map.SX == 2 && map.TW + at.tx >= map.W) return {lanes / 2, 2};
+  if (map.lane_images == 1 && (map.SY - 1) * map.TH + at.ty >= map.H) return {lanes - map.SX, 1};
+  return {lanes, 1};
 }
 
 /// Turns sums[lane][channel] to lines, adds bias and residual, applies the activation.
@@ -235,8 +233,7 @@ void runLanes(const Step& step, Range* range) {
   conv.packed = input<float>(step, 1);
   conv.residual = p.residual ? input<float>(step, 2) : nullptr;
   conv.y = output<float>(step, 3);
-  const int64_t tiles = p.tiles(), lanes = p.out.lane_images * p.out.SY * p.out.SX;
-  const int64_t blocks = ceilDivide(lanes, kBlockRows);
+  const int64_t tiles = p.tiles();
   alignas(64) float sums[kLine * kPanel] = {};
   for (int64_t unit = range->begin; unit < range->end; unit++) {
     // Tiles run fastest: a panel stays in cache while they pass it.
@@ -245,11 +242,15 @@ void runLanes(const Step& step, Range* range) {
     const float* const packed = conv.packed + panel * conv.panels.size();
     const float* const x = input<float>(step, 0) + (p.in_channel + group * conv.panels.channels_in) * kLine;
     const bool more = (panel + 1) * tiles < range->end;
+    const BusyLanes busy = busyLanes(p.out, tileAt(p.out, tile));
+    const int64_t blocks = ceilDivide(busy.count, kBlockRows);
     for (int64_t block = 0; block < blocks; block++) {
-      const int64_t first = lanes * block / blocks, last = lanes * (block + 1) / blocks;
-      conv.x = x + first;
+      const int64_t first = busy.count * block / blocks, last = busy.count * (block + 1) / blocks;
+      const MultiplyLanes multiply =
+          busy.stride == 1 ? multiplierOf<1, kBlockRows>(last - first) : multiplierOf<2, kBlockRows>(last - first);
+      conv.x = x + first * busy.stride;
       const Ahead ahead = aheadOf(conv, packed, more, tile * blocks + block, tiles * blocks);
-      multiplyRows(conv, last - first, tile, packed + kPanel, ahead, sums + first * kPanel);
+      multiply(conv, tile, packed + kPanel, ahead, sums + first * busy.stride * kPanel);
     }
     const int64_t width = least(kPanel, conv.panels.channels_out - column);
     finishTile(conv, tile, group * conv.panels.channels_out + column, width, packed, sums);
