@@ -20,7 +20,7 @@ for (const name of ['Linear', 'QLinear', 'MatMulIntegerToFloat', 'DynamicQuantiz
   products.add(name);
 }
 const recurrent = new Set(['LSTM', 'GRU', 'RNN']);
-const attentions = new Set(['Attention', 'MultiHeadAttention', 'GroupQueryAttention']);
+const attentions = new Set(['Attention', 'QAttention', 'MultiHeadAttention', 'GroupQueryAttention']);
 
 const flag = (node: Node, name: string): boolean => {
   const attribute = node.attributes.get(name);

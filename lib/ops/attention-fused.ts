@@ -1,5 +1,6 @@
 /** Scaled dot-product attention as the rewrites make it from products, softmax and the transposes around them. */
 
+import type { DType } from '../ir/dtype.ts';
 import { tensorType } from '../ir/graph.ts';
 import { broadcastShapes, broadcastStrides, type Dim, type Shape, shapeText, sizeOf, stridesOf } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, toNumbers } from '../ir/tensor.ts';
@@ -57,7 +58,7 @@ export function attentionSizes(ctx: NodeReader, dims: (i: number) => readonly nu
   return { batch, heads, kvHeads, queries: q[2], keys: k[2], headSize: q[3], valueSize: v[3] };
 }
 
-function inferAttention(ctx: InferContext): Dim[] | undefined {
+export function inferAttention(ctx: InferContext): Dim[] | undefined {
   const shapes = [ctx.shape(0), ctx.shape(1), ctx.shape(2)];
   const [q, k, v] = shapes.map(
     (shape, i) => shape && logicalDims(ctx, shape, layoutOf(ctx, (['q', 'k', 'v'] as const)[i])),
@@ -87,7 +88,7 @@ function reorder(from: Float64Array, fromStrides: readonly number[], dims: reado
 }
 
 /** Operand `i` as [batch, heads, sequence, size], repeated where it has a batch or a head for all. */
-function headMajor(ctx: ReferenceContext, i: 0 | 1 | 2, sizes: AttentionSizes): Float64Array {
+export function headMajor(ctx: ReferenceContext, i: 0 | 1 | 2, sizes: AttentionSizes): Float64Array {
   const { dims } = ctx.tensor(i);
   const layout = layoutOf(ctx, (['q', 'k', 'v'] as const)[i]);
   const own = logicalDims(ctx, dims, layout);
@@ -97,7 +98,7 @@ function headMajor(ctx: ReferenceContext, i: 0 | 1 | 2, sizes: AttentionSizes): 
 }
 
 /** Adds the mask to one row of scores, rounded as the sum of two float32 is: a huge negative entry absorbs the score. */
-function masking(ctx: ReferenceContext, { batch, heads, queries, keys }: AttentionSizes) {
+export function masking(ctx: ReferenceContext, { batch, heads, queries, keys }: AttentionSizes) {
   const mask = ctx.optional(3);
   if (!mask) return undefined;
   const whole = [batch, heads, queries, keys];
@@ -112,9 +113,20 @@ function masking(ctx: ReferenceContext, { batch, heads, queries, keys }: Attenti
   };
 }
 
+/** The result [batch, heads, queries, valueSize] in the order of "y_layout". */
+export function inLayout(ctx: NodeReader, dtype: DType, sizes: AttentionSizes, y: Float64Array): HostTensor {
+  const layout = layoutOf(ctx, 'y');
+  const logical = [sizes.batch, sizes.heads, sizes.queries, sizes.valueSize];
+  const dims = [...layout].map((axis) => logical[AXES.indexOf(axis)]);
+  const strides = stridesOf(logical);
+  const turned = [...layout].map((axis) => strides[AXES.indexOf(axis)]);
+  const pad = 4 - dims.length;
+  const ordered = reorder(y, [0, 0, 0, 0].slice(0, pad).concat(turned), [1, 1, 1, 1].slice(0, pad).concat(dims));
+  return fromNumbers(dtype, dims, ordered);
+}
+
 function attentionReference(ctx: ReferenceContext): HostTensor[] {
   const sizes = attentionSizes(ctx, (i) => ctx.tensor(i).dims);
-  const { batch, heads, queries, valueSize } = sizes;
   const mask = masking(ctx, sizes);
   const zero = ctx.int('nan_to_zero', 0) !== 0;
   const bias = (scores: Float64Array, b: number, h: number, i: number): boolean => {
@@ -127,33 +139,36 @@ function attentionReference(ctx: ReferenceContext): HostTensor[] {
   };
   const [q, k, v] = ([0, 1, 2] as const).map((i) => headMajor(ctx, i, sizes));
   const y = attend({ sizes, q, k, v, scale: ctx.float('scale', 1), bias });
-  const layout = layoutOf(ctx, 'y');
-  const logical = [batch, heads, queries, valueSize];
-  const dims = [...layout].map((axis) => logical[AXES.indexOf(axis)]);
-  const strides = stridesOf(logical);
-  const turned = [...layout].map((axis) => strides[AXES.indexOf(axis)]);
-  const pad = 4 - dims.length;
-  const ordered = reorder(y, [0, 0, 0, 0].slice(0, pad).concat(turned), [1, 1, 1, 1].slice(0, pad).concat(dims));
-  return [fromNumbers(ctx.tensor(0).dtype, dims, ordered)];
+  return [inLayout(ctx, ctx.tensor(0).dtype, sizes, y)];
+}
+
+/** An operand with the strides that its layout means. */
+export function placedAs(ctx: NodeReader, operand: Operand, which: 'q' | 'k' | 'v' | 'y'): Placed {
+  const layout = layoutOf(ctx, which);
+  const own = logicalDims(ctx, operand.dims, layout);
+  const strides = logicalStrides(operand.dims, layout).map((stride, axis) => (own[axis] === 1 ? 0 : stride));
+  return { operand, at: [...strides, 0] as unknown as Place };
+}
+
+/** Input 3 over [batch, heads, queries, keys]. */
+export function addedMask(ctx: LowerContext, sizes: AttentionSizes): Placed | undefined {
+  const operand = optionalFloatInput(ctx, 3);
+  const mask = operand ? placedMask(operand, sizes) : undefined;
+  if (operand && !mask)
+    throw ctx.error(`the mask is ${shapeText(operand.dims)}, which does not broadcast to the scores`);
+  return mask;
 }
 
 function lowerAttention(ctx: LowerContext): string | undefined {
   if (!servedByFloat32(ctx.dtype(0))) return `no kernel for ${ctx.dtype(0)}`;
   const sizes = attentionSizes(ctx, (i) => ctx.dims(i));
-  const place = (operand: Operand, which: 'q' | 'k' | 'v' | 'y'): Placed => {
-    const layout = layoutOf(ctx, which);
-    const own = logicalDims(ctx, operand.dims, layout);
-    const strides = logicalStrides(operand.dims, layout).map((stride, axis) => (own[axis] === 1 ? 0 : stride));
-    return { operand, at: [...strides, 0] as unknown as Place };
-  };
-  const [q, k, v] = (['q', 'k', 'v'] as const).map((which, i) => place(floatInput(ctx, i), which));
-  const masking = optionalFloatInput(ctx, 3);
-  const mask = masking ? placedMask(masking, sizes) : undefined;
-  if (masking && !mask)
-    throw ctx.error(`the mask is ${shapeText(masking.dims)}, which does not broadcast to the scores`);
+  const [q, k, v] = (['q', 'k', 'v'] as const).map((which, i) => placedAs(ctx, floatInput(ctx, i), which));
+  const mask = addedMask(ctx, sizes);
   const undefinedRows = ctx.int('nan_to_zero', 0) ? UNDEFINED_ROWS.zero : UNDEFINED_ROWS.nan;
   const scale = ctx.float('scale', 1);
-  intoFloatOutput(ctx, 0, (y) => attentionStep(ctx, { sizes, q, k, v, y: place(y, 'y'), mask, scale, undefinedRows }));
+  intoFloatOutput(ctx, 0, (y) =>
+    attentionStep(ctx, { sizes, q, k, v, y: placedAs(ctx, y, 'y'), mask, scale, undefinedRows }),
+  );
   return undefined;
 }
 

@@ -21,7 +21,7 @@ import {
 import type { Pass } from './pass.ts';
 
 /** An operand with its layout and what it was multiplied by. */
-interface Operand {
+export interface AttentionOperand {
   readonly value: Value;
   readonly layout: string;
   readonly scale: number;
@@ -43,7 +43,8 @@ interface Windows {
 }
 
 /** scale * q k, then maskings in order. */
-interface Scores {
+export interface Scores {
+  /** What the scores come from: their product, or the bytes that it was rounded to. */
   readonly product: Node;
   readonly scale: number;
   readonly maskings: readonly Masking[];
@@ -53,35 +54,37 @@ interface Scores {
 const HUGE = -1e9;
 
 /** True for a softmax over the last axis. */
-function overLastAxis(node: Node): number | undefined {
+export function overLastAxis(node: Node): number | undefined {
   const rank = shapeOf(node.outputs[0])?.length;
   if (rank === undefined || rank < 3 || rank > 4) return undefined;
   const axis = intAttribute(node, 'axis', node.version < 13 ? 1 : -1);
   return axis === -1 || axis === rank - 1 ? rank : undefined;
 }
 
-/** Reads the softmax's input backwards to the product. */
-function scoresOf(value: Value | null | undefined, depth = 0): Scores | undefined {
+type Root = (node: Node) => boolean;
+
+/** Reads the softmax's input backwards to the node that `root` accepts. */
+export function scoresOf(value: Value | null | undefined, root: Root, depth = 0): Scores | undefined {
   const node = value?.producer;
   if (!value || !node || depth > 6) return undefined;
-  if (isOp(node, 'MatMul')) return { product: node, scale: 1, maskings: [] };
+  if (root(node)) return { product: node, scale: 1, maskings: [] };
   const factor = scaled(value);
   if (factor) {
-    const inner = scoresOf(factor[0], depth + 1);
+    const inner = scoresOf(factor[0], root, depth + 1);
     return inner?.maskings.length === 0 ? { ...inner, scale: inner.scale * factor[1] } : undefined;
   }
   if (isOp(node, 'Add')) {
     for (const [scores, mask] of bothWays(node)) {
-      const inner = scoresOf(scores, depth + 1);
+      const inner = scoresOf(scores, root, depth + 1);
       if (inner && fitsScores(mask, scores)) return { ...inner, maskings: [...inner.maskings, { mask }] };
     }
   }
-  if (isOp(node, 'Reshape')) return windowScores(node, depth);
-  return isOp(node, 'Where') ? hiddenScores(node, depth) : undefined;
+  if (isOp(node, 'Reshape')) return windowScores(node, root, depth);
+  return isOp(node, 'Where') ? hiddenScores(node, root, depth) : undefined;
 }
 
 /** Scores of windows: a mask for the windows of an image is added while the batch axis is cut in images and windows. */
-function windowScores(back: Node, depth: number): Scores | undefined {
+function windowScores(back: Node, root: Root, depth: number): Scores | undefined {
   const sum = producedBy(back.inputs[0], 'Add');
   for (const [cut, mask] of sum ? bothWays(sum) : []) {
     const scores = producedBy(cut, 'Reshape')?.inputs[0];
@@ -92,7 +95,7 @@ function windowScores(back: Node, depth: number): Scores | undefined {
     const [images, each, ...rest] = inner;
     const regroups = [images * each, ...rest].join() === whole.join() && out.join() === whole.join();
     if (inner.length !== 5 || !regroups || sizes.some((size, i) => size !== 1 && size !== inner[i])) continue;
-    const found = scoresOf(scores, depth + 1);
+    const found = scoresOf(scores, root, depth + 1);
     if (found) return { ...found, maskings: [...found.maskings, { mask, windows: { images, each, sizes } }] };
   }
   return undefined;
@@ -103,12 +106,12 @@ function concreteShape(value: Value | null | undefined): readonly number[] | und
   return shape && isConcrete(shape) ? shape : undefined;
 }
 
-function hiddenScores(node: Node, depth: number): Scores | undefined {
+function hiddenScores(node: Node, root: Root, depth: number): Scores | undefined {
   const [condition, a, b] = node.inputs;
   for (const [scores, by, keep] of [[a, b, true] as const, [b, a, false] as const]) {
     const number = scalarOf(by);
     if (number === undefined || number > HUGE || !scores || !by || !condition) continue;
-    const inner = scoresOf(scores, depth + 1);
+    const inner = scoresOf(scores, root, depth + 1);
     if (inner && fitsScores(condition, scores))
       return { ...inner, maskings: [...inner.maskings, { condition, by, keep }] };
   }
@@ -124,7 +127,7 @@ function fitsScores(mask: Value, scores: Value): boolean {
 }
 
 /** Takes transposes and scales off an operand whose axes mean `layout`. */
-function operandOf(value: Value, layout: string): Operand {
+export function operandOf(value: Value, layout: string): AttentionOperand {
   const factor = scaled(value);
   if (factor) {
     const inner = operandOf(factor[0], layout);
@@ -191,7 +194,7 @@ function wholeMask(editor: GraphEditor, anchor: Node, mask: Value, windows: Wind
 }
 
 /** One additive mask for all maskings; what gives way does so whatever was added before. */
-function maskOf(editor: GraphEditor, anchor: Node, maskings: readonly Masking[]): Value | undefined {
+export function maskOf(editor: GraphEditor, anchor: Node, maskings: readonly Masking[]): Value | undefined {
   let mask: Value | undefined;
   for (const masking of maskings) {
     if ('mask' in masking) {
@@ -239,7 +242,7 @@ function redirectShapes(editor: GraphEditor, y: Value, shapes: readonly Node[], 
 
 function fuseAt(editor: GraphEditor, softmax: Node): boolean {
   const rank = overLastAxis(softmax);
-  const scores = rank && scoresOf(softmax.inputs[0]);
+  const scores = rank && scoresOf(softmax.inputs[0], (node) => isOp(node, 'MatMul'));
   const weighted = scores && valueProduct(editor, softmax);
   if (!rank || !scores || !weighted) return false;
   const [qValue, kValue] = scores.product.inputs as Value[];
@@ -267,7 +270,7 @@ function fuseAt(editor: GraphEditor, softmax: Node): boolean {
   return true;
 }
 
-function absorbMerge(editor: GraphEditor, node: Node, axes: string): void {
+export function absorbMerge(editor: GraphEditor, node: Node, axes: string): void {
   const y = node.outputs[0] as Value;
   const merge = mergingTranspose(editor, y);
   if (!merge) return;

@@ -14,6 +14,7 @@ import { fuseDynamic } from './fuse-dynamic.ts';
 import { fuseLayerNorm } from './fuse-layer-norm.ts';
 import { fuseLinear } from './fuse-linear.ts';
 import { fuseQuantized } from './fuse-quantized.ts';
+import { fuseQuantizedAttention } from './fuse-quantized-attention.ts';
 import { fuseScale } from './fuse-scale.ts';
 import { liftGather } from './lift-gather.ts';
 import { moveQuantize } from './move-quantize.ts';
@@ -56,6 +57,7 @@ const pipeline: readonly Pass[] = [
   fuseActivations,
   deadCode,
   liftGather,
+  fuseQuantizedAttention,
   ifLowered(fuseAttention, 'filigree', 'Attention'),
   deadCode,
   sinkTranspose,

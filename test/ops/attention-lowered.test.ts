@@ -31,6 +31,39 @@ group('filigree.Attention', [
   }),
 ]);
 
+const bytes = (dims: readonly number[], seed: number, dtype: 'uint8' | 'int8' = 'uint8'): HostTensor =>
+  fromNumbers(
+    dtype,
+    dims,
+    random(sizeOf(dims), seed).map((v) => Math.floor((v + 1) * 128) - (dtype === 'int8' ? 128 : 0)),
+  );
+
+const quantized = (inputs: readonly HostTensor[], attributes: LoweredCase['attributes'] = {}): LoweredCase => ({
+  ...{ op: 'QAttention', domain: 'filigree', version: 1, inputs },
+  // A weight between two bytes may go either way.
+  bound: 1,
+  attributes: {
+    ...{ q_zero_point: 120, k_zero_point: 131, v_zero_point: 99, scores_zero_point: 128, y_zero_point: 140 },
+    score_factor: { type: 'float', value: Math.fround(0.004) },
+    score_scale: { type: 'float', value: Math.fround(0.02) },
+    weight_scale: { type: 'float', value: Math.fround(1 / 255) },
+    value_factor: { type: 'float', value: Math.fround(0.003) },
+    ...attributes,
+  },
+});
+
+group('filigree.QAttention', [
+  quantized([bytes([2, 3, 5, 8], 1), bytes([2, 3, 7, 8], 2), bytes([2, 3, 7, 6], 3)]),
+  quantized([bytes([2, 20, 4, 8], 1), bytes([2, 9, 2, 8], 2), bytes([2, 9, 2, 6], 3), x([2, 1, 1, 9], 4)], {
+    ...{ ...layouts, k_layout: 'bshd' },
+  }),
+  quantized([bytes([3, 5, 4], 1, 'int8'), bytes([3, 7, 4], 2, 'int8'), bytes([1, 7, 6], 3, 'int8'), x([5, 7], 4)], {
+    ...{ q_layout: 'hsd', k_layout: 'hsd', v_layout: 'hsd', y_layout: 'shd' },
+    ...{ q_zero_point: -3, k_zero_point: 4, v_zero_point: -90, scores_zero_point: 0, y_zero_point: 0 },
+    ...{ scores_type: 'int8', weights_type: 'int8', weights_zero_point: -128, y_type: 'int8' },
+  }),
+]);
+
 const ints = (values: readonly number[], dims: readonly number[]) => fromNumbers('int32', dims, [...values]);
 const bools = (dims: readonly number[]) =>
   fromNumbers(
