@@ -55,6 +55,7 @@ import { selectOps } from './select.ts';
 import { selectionOps } from './selection.ts';
 import { sequenceOps } from './sequence.ts';
 import { shapeOps } from './shape.ts';
+import { shuffleOps } from './shuffle.ts';
 import { signalOps } from './signal.ts';
 import { sliceOps } from './slice.ts';
 import { softmaxOps } from './softmax.ts';
@@ -118,6 +119,7 @@ const families: readonly (readonly OpDefinition[])[] = [
   selectionOps,
   sequenceOps,
   shapeOps,
+  shuffleOps,
   signalOps,
   sliceOps,
   softmaxOps,

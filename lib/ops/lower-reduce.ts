@@ -4,6 +4,7 @@ import { sizeOf, stridesOf } from '../ir/shape.ts';
 import type { LowerContext } from './lower.ts';
 import { kernelFor, MAX_RANK, noKernel } from './lower-elementwise.ts';
 import { floatInput, intoFloatOutput, servedByFloat32 } from './lower-floats.ts';
+import { lowerGlobalPool } from './pool-lower.ts';
 
 /** Numbers of the reductions, as native/kernels/reduce.cc has them; those from L1 on are float32's alone. */
 export const reduceCodes = {
@@ -47,10 +48,20 @@ function splitAxes(dims: readonly number[], axes: readonly number[]): { kept: Wa
   return { kept, reduced };
 }
 
+/** Emits a mean or maximum over all positions of a map where it lies in segments; false for other reductions. */
+function reduceSegments(ctx: LowerContext, name: ReduceName, axes: readonly number[]): boolean {
+  const dims = ctx.dims(0);
+  const all = axes.length === dims.length - 2 && axes.every((axis, i) => axis === i + 2);
+  if (!all || axes.length === 0 || (name !== 'Mean' && name !== 'Max')) return false;
+  if (ctx.dtype(0) !== 'float32' || sizeOf(dims) === 0 || ctx.segmentsOf(0)?.axis !== 'planes') return false;
+  return lowerGlobalPool(ctx, name === 'Mean' ? 'average' : 'maximum') === undefined;
+}
+
 /** Lowers a reduction of input 0 over sorted, non-negative axes. */
 export function lowerReduce(ctx: LowerContext, name: ReduceName, axes: readonly number[]): string | undefined {
   const dtype = ctx.dtype(0);
   const op = reduceCodes[name];
+  if (reduceSegments(ctx, name, axes)) return undefined;
   const float = servedByFloat32(dtype);
   const kernel = float ? 'reduce.f32' : op <= reduceCodes.Prod ? kernelFor(ctx, 'reduce', dtype) : undefined;
   if (!kernel) return noKernel(dtype);

@@ -156,12 +156,15 @@ export interface OpDefinition {
   keepsRows?(node: NodeReader, inputs: RowInputs): boolean;
   /** For convolutions and pools: the window that slides over input 0; `dims` gives the shape of an input. */
   window?(node: NodeReader, dims: (i: number) => readonly number[]): Window | undefined;
-  /** For concatenations and splits: what happens to the channels, axis 1, of maps of `rank` dimensions. */
+  /** What happens to the channels, axis 1, of maps of `rank` dimensions where nothing happens to other axes. */
   channels?(node: NodeReader, rank: number): ChannelMove | undefined;
 }
 
-/** Inputs become the channels of the output one after the other, or the outputs are those of input 0. */
-export type ChannelMove = 'join' | 'split';
+/**
+ * Inputs become the channels of the output one after the other; the outputs are those of input 0; the output has some of
+ * input 0, or all in another order.
+ */
+export type ChannelMove = 'join' | 'split' | 'slice' | 'shuffle';
 
 /** Checks a definition's form and returns it. */
 export function defineOp(definition: OpDefinition): OpDefinition {

@@ -299,6 +299,7 @@ export const sliceOps: readonly OpDefinition[] = [
     outputs: [1, 1],
     attributes: { starts: 'ints', ends: 'ints', axes: 'ints' },
     traits: ['movement'],
+    channels: () => 'slice',
     infer: (ctx) => [tensorType(ctx.dtype(0), inferSlice(ctx))],
     reference: (ctx) => [slice(ctx)],
     lower: lowerSlice,

@@ -17,6 +17,7 @@ import { fuseQuantized } from './fuse-quantized.ts';
 import { fuseQuantizedAttention } from './fuse-quantized-attention.ts';
 import { fuseScale } from './fuse-scale.ts';
 import { liftGather } from './lift-gather.ts';
+import { fuseShuffle } from './fuse-shuffle.ts';
 import { moveQuantize } from './move-quantize.ts';
 import { numberStringLabels } from './number-labels.ts';
 import type { Pass } from './pass.ts';
@@ -49,6 +50,7 @@ const pipeline: readonly Pass[] = [
   fuseDynamic,
   unpackEinsum,
   unpackResponse,
+  fuseShuffle,
   moveQuantize,
   fuseQuantized,
   deadCode,

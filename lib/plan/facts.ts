@@ -8,7 +8,7 @@ import { isConcrete, type Shape, sizeOf } from '../ir/shape.ts';
 import { type HostTensor, type HostValue, toIntegers } from '../ir/tensor.ts';
 import { findOp } from '../ops/index.ts';
 import { runNode } from '../ops/interpret.ts';
-import { type InferContext, NodeAccess } from '../ops/op.ts';
+import { type ChannelMove, type InferContext, NodeAccess } from '../ops/op.ts';
 import type { Typed, TypedTensor } from './typed.ts';
 
 /** Contents of up to this many elements are computed at planning where a shape depends on them. */
@@ -192,7 +192,7 @@ export class Facts {
     return runNode(node, inputs);
   }
 
-  /** The windows that slide over a value, directly or through elementwise operators. */
+  /** The windows that slide over a value, directly or through elementwise operators and splits of channels. */
   #windowsOver(value: Value, depth = 0): Window[] {
     const windows: Window[] = [];
     if (depth > 8) return windows;
@@ -201,10 +201,25 @@ export class Facts {
       const first = node.inputs[0] && this.resolve(node.inputs[0]);
       const window = op?.window && first === value ? this.windowOf(node) : undefined;
       if (window) windows.push(window);
-      const output = node.outputs[0];
-      if (op?.traits?.includes('elementwise') && output) windows.push(...this.#windowsOver(output, depth + 1));
+      const move = this.channelMove(node);
+      const lasts = op?.traits?.includes('elementwise') || move === 'split' || move === 'slice';
+      for (const output of lasts ? node.outputs : []) {
+        if (output) windows.push(...this.#windowsOver(output, depth + 1));
+      }
     }
     return windows;
+  }
+
+  /** What a node does to the channels of a feature map; undefined where it does something else. */
+  channelMove(node: Node): ChannelMove | undefined {
+    const { channels } = findOp(node.domain, node.op) ?? {};
+    const [from, to] = [node.inputs[0], node.outputs.find((output) => output)].map((value) => {
+      const typed = channels && value ? this.typed(this.resolve(value)) : undefined;
+      return typed?.kind === 'tensor' ? typed.dims : [];
+    });
+    if (!channels || from.length < 3 || from.length > 5 || to.length !== from.length) return undefined;
+    const others = from.every((dim, axis) => axis === 1 || dim === to[axis]);
+    return others ? channels(new NodeAccess(node, 'run'), from.length) : undefined;
   }
 
   /** The window of a convolution or pool, where its weights' shape is known. */
@@ -228,12 +243,14 @@ export class Facts {
     if (depth > 200) return [rows, columns];
     for (const node of this.readersOf(value)) {
       const op = findOp(node.domain, node.op);
-      const output = node.outputs[0];
-      if (!output || !(op?.window || op?.traits?.includes('elementwise'))) continue;
-      const [y, x] = this.#stridesCached(output, depth + 1);
-      const window = op.window ? this.windowOf(node) : undefined;
-      rows = Math.max(rows, y * (window?.strides[1] ?? 1));
-      columns = Math.max(columns, x * (window?.strides[2] ?? 1));
+      const follows = op?.window || op?.traits?.includes('elementwise') || this.channelMove(node);
+      for (const output of follows ? node.outputs : []) {
+        if (!output) continue;
+        const [y, x] = this.#stridesCached(output, depth + 1);
+        const window = op?.window ? this.windowOf(node) : undefined;
+        rows = Math.max(rows, y * (window?.strides[1] ?? 1));
+        columns = Math.max(columns, x * (window?.strides[2] ?? 1));
+      }
     }
     return [rows, columns];
   }

@@ -5,8 +5,7 @@
 
 import type { Node, Value } from '../ir/graph.ts';
 import { type Borders, noBorders, segmentChannels, widestBorders } from '../ir/segments.ts';
-import { findOp } from '../ops/index.ts';
-import { type ChannelMove, NodeAccess } from '../ops/op.ts';
+import type { ChannelMove } from '../ops/op.ts';
 import type { Facts } from './facts.ts';
 
 /** Channels of a larger value: those from `channel` on. */
@@ -40,7 +39,7 @@ export class Joins {
   bordersOf(whole: Value, depth = 0): Borders {
     const own = this.#facts.bordersAhead(whole);
     const node = whole.producer;
-    if (!node || depth > DEPTH || this.#moveOf(node, whole) !== 'join') return own;
+    if (!node || depth > DEPTH || this.#facts.channelMove(node) !== 'join') return own;
     const parts = this.#inputsOf(node).map((part) => this.bordersOf(part, depth + 1));
     return [own, ...parts].reduce(widestBorders, noBorders);
   }
@@ -50,7 +49,7 @@ export class Joins {
     let best: Place | undefined;
     let most = 0;
     for (const node of this.#facts.readersOf(value)) {
-      const move = this.#moveOf(node, value);
+      const move = this.#facts.channelMove(node);
       const place = move === 'join' ? this.#joined(node, value, depth) : this.#split(node, move, depth);
       const channels = place ? this.#channels(place.whole) : 0;
       if (channels <= most) continue;
@@ -91,13 +90,6 @@ export class Joins {
       channel += this.#channels(output);
     }
     return first;
-  }
-
-  /** What a node does to the channels of a feature map that it reads or writes. */
-  #moveOf(node: Node, value: Value): ChannelMove | undefined {
-    const typed = this.#facts.typed(value);
-    if (typed?.kind !== 'tensor' || typed.dims.length < 3 || typed.dims.length > 5) return undefined;
-    return findOp(node.domain, node.op)?.channels?.(new NodeAccess(node, 'run'), typed.dims.length);
   }
 
   #inputsOf(node: Node): Value[] {

@@ -44,7 +44,7 @@ export function convertSegments(sink: StepSink, node: Node, x: MapChannels, y: M
   const maps = { from: mapOf(x), to: mapOf(y) };
   const operands = [x.operand, y.operand];
   const alike = x.layout.samePositions(y.layout);
-  if (alike) sink.step(node, `segments.copy${suffix(x.operand)}`, operands, { ...moved, ...maps });
+  if (alike) sink.step(node, `segments.copy${suffix(x.operand)}`, operands, { ...moved, to_step: 1, ...maps });
   else sink.step(node, `segments.convert${suffix(x.operand)}`, operands, { ...moved, ...whole, ...maps });
 }
 

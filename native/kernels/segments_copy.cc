@@ -7,12 +7,12 @@ namespace filigree {
 namespace FILIGREE_ISA {
 namespace {
 
-enum { kFromChannel, kToChannel, kChannels, kScalars };
+enum { kFromChannel, kToChannel, kChannels, kToStep, kScalars };
 
 /// Lines of 32-bit lanes: floats, or quads of bytes.
 struct Copy {
   SegmentMap from, to;
-  int64_t fromLine, toLine, lines;
+  int64_t fromLine, toLine, lines, toStep;
   int64_t fromLines, toLines;
 };
 
@@ -25,7 +25,10 @@ FILIGREE_INLINE const char* readCopy(const Step& step, int64_t quad, Copy* c) {
   const int64_t channels = intParam(step, kChannels);
   if (!readSegmentMap(listParam(step, kScalars, 0), &c->from)) return "segments.copy: not a legal map";
   if (!readSegmentMap(listParam(step, kScalars, 1), &c->to)) return "segments.copy: not a legal map";
-  if (!channelsWithin(from, channels, c->from.C) || !channelsWithin(to, channels, c->to.C)) {
+  c->toStep = intParam(step, kToStep);
+  if (c->toStep < 1 || (quad != 1 && c->toStep != 1)) return "segments.copy: such steps are not supported";
+  const int64_t reach = channels < 1 ? channels : product(channels - 1, c->toStep) + 1;
+  if (!channelsWithin(from, channels, c->from.C) || !channelsWithin(to, reach, c->to.C)) {
     return "segments.copy: a map has fewer channels";
   }
   if (!wholeLines(from, channels, c->from.C, quad) || !wholeLines(to, channels, c->to.C, quad)) {
@@ -62,7 +65,14 @@ FILIGREE_INLINE void copyTiles(const Step& step, int64_t quad, const Range& rang
     const float* const from =
         input<float>(step, 0) + (c.from.tile(group, z, ty, tx) * c.fromLines + c.fromLine) * kLine;
     float* const to = output<float>(step, 1) + (c.to.tile(group, z, ty, tx) * c.toLines + c.toLine) * kLine;
-    for (int64_t i = 0; i < c.lines * kLine; i += kLanes) store(to + i, load(from + i));
+    if (c.toStep == 1) {
+      for (int64_t i = 0; i < c.lines * kLine; i += kLanes) store(to + i, load(from + i));
+      continue;
+    }
+    for (int64_t line = 0; line < c.lines; line++) {
+      for (int64_t i = 0; i < kLine; i += kLanes)
+        store(to + line * c.toStep * kLine + i, load(from + line * kLine + i));
+    }
   }
 }
 
@@ -71,13 +81,15 @@ void runU8(const Step& step, Range* range) { copyTiles(step, 4, *range); }
 
 }  // namespace
 
-// Channels from_channel + i of x become channels to_channel + i of y; y's other channels stay as they are.
-FILIGREE_KERNEL(segmentsCopy) = {"segments.copy", "r:x w:y", "i:from_channel i:to_channel i:channels l:from l:to",
-                                 checkF32,        runF32,    nullptr,
-                                 nullptr,         false};
+// Channels from_channel + i of x become channels to_channel + i * to_step of y; y's other channels stay as they are.
+// Steps of bytes are 1.
+FILIGREE_KERNEL(segmentsCopy) = {
+    "segments.copy", "r:x w:y", "i:from_channel i:to_channel i:channels i:to_step l:from l:to",
+    checkF32,        runF32,    nullptr,
+    nullptr,         false};
 FILIGREE_KERNEL(segmentsCopyU8) = {"segments.copy.u8",
                                    "r:x w:y",
-                                   "i:from_channel i:to_channel i:channels l:from l:to",
+                                   "i:from_channel i:to_channel i:channels i:to_step l:from l:to",
                                    checkU8,
                                    runU8,
                                    nullptr,

@@ -245,11 +245,18 @@ describe.each(isas)('segments on %s', (isa) => {
     const source = place(planes, from, 5, false);
     for (const parts of [1, 3]) {
       const lines = new Float32Array(floatsOf(to)).fill(777);
-      const params = { from_channel: 2, to_channel: 3, channels: c, from, to };
+      const params = { from_channel: 2, to_channel: 3, channels: c, to_step: 1, from, to };
       run(isa, 'segments.copy', [source, lines], params, parts);
       expect(fromSegments(lines, to, c, 3)).toEqual(fromSegments(source, from, c, 2));
       expect(fromSegments(lines, to, 3, 0).every((v) => v === 777)).toBe(true);
       expect(fromSegments(lines, to, 1, c + 3).every((v) => v === 777)).toBe(true);
+      const spread = new Float32Array(floatsOf(to)).fill(777);
+      run(isa, 'segments.copy', [source, spread], { ...params, to_channel: 1, channels: 3, to_step: 3 }, parts);
+      for (let channel = 0; channel < c + 4; channel++) {
+        const got = fromSegments(spread, to, 1, channel);
+        if (channel % 3 === 1) expect(got).toEqual(fromSegments(source, from, 1, 2 + (channel - 1) / 3));
+        else expect(got.every((v) => v === 777)).toBe(true);
+      }
     }
     // Floats are quads of bytes: 4 channels for one.
     const quads = (layout: SegmentLayout): SegmentLayout =>
@@ -259,19 +266,21 @@ describe.each(isas)('segments on %s', (isa) => {
       { from, to },
       { from: quads(from), to: quads(to) },
     ];
-    run(isa, 'segments.copy', [source, floats], { from_channel: 1, to_channel: 0, channels: c, ...inner });
+    run(isa, 'segments.copy', [source, floats], { from_channel: 1, to_channel: 0, channels: c, to_step: 1, ...inner });
     const operands = [new Uint8Array(source.buffer), new Uint8Array(bytes.buffer)];
-    run(isa, 'segments.copy.u8', operands, { from_channel: 4, to_channel: 0, channels: 4 * c, ...whole });
+    run(isa, 'segments.copy.u8', operands, { from_channel: 4, to_channel: 0, channels: 4 * c, to_step: 1, ...whole });
     expect(bits(bytes)).toEqual(bits(floats));
   });
 
   it('refuses to copy what does not fit', () => {
     const map = layoutOf([1, 8, 1, 4, 4], { images: 1, y: 4, x: 4 });
     const lines = new Float32Array(floatsOf(map));
-    const params = { from_channel: 0, to_channel: 0, channels: 8, from: map, to: map };
+    const params = { from_channel: 0, to_channel: 0, channels: 8, to_step: 1, from: map, to: map };
     const copy = (other: object, x = lines) => run(isa, 'segments.copy', [x, lines.slice()], { ...params, ...other });
     expect(() => copy({ from_channel: 1 })).toThrow(/fewer channels/);
     expect(() => copy({ to_channel: 1 })).toThrow(/fewer channels/);
+    expect(() => copy({ channels: 4, to_step: 3 })).toThrow(/fewer channels/);
+    expect(() => copy({ to_step: 0 })).toThrow(/steps/);
     expect(() => copy({}, lines.subarray(1))).toThrow(/too small/);
     expect(() => copy({ to: layoutOf([1, 8, 1, 4, 4], { images: 1, y: 2, x: 4 }) })).toThrow(/different tiles/);
     const bytes = new Uint8Array(lines.buffer);

@@ -189,6 +189,32 @@ describe.each([1, 2])('on %i threads', (threads) => {
     maps.check([before, pooled, direct, after, average], threads);
   });
 
+  test.each([2, 3])('channels shuffled in %i groups', (group) => {
+    for (const images of [1, 3]) {
+      const maps = new Maps();
+      const x = maps.conv(maps.input(image([images, 3, 13, 7])), 2 * group, 1, 1, 7);
+      const [joined] = maps.add('Concat', [x, maps.conv(x, 4 * group, 3, 1, 8)], { axis: 1 });
+      const [mixed] = maps.add('ShuffleChannels', [joined], { group }, 1, 'filigree');
+      const [a, b] = maps.add('Split', [mixed], { axis: 1 }, 2);
+      const [last] = maps.add('Concat', [a, maps.conv(b, 5, 3, 1, 9)], { axis: 1 });
+      // The plan's input and output, the steps of the shuffle, and the part that is passed on.
+      expect(count(maps.check([last], threads), moves)).toBe(2 + group + 1);
+      const rows = maps.input(image([images, 3 * group, 2, 5]));
+      maps.check(maps.add('ShuffleChannels', [rows], { group }, 1, 'filigree'), threads);
+    }
+  });
+
+  test('means and maxima over the positions', () => {
+    const maps = new Maps();
+    const x = maps.conv(maps.input(image([3, 3, 13, 7])), 9, 1, 1, 7);
+    const [, part] = maps.add('Split', [x, makeConstant('s', int64Vector([2, 7]))], { axis: 1 }, 2);
+    const over = ['Mean', 'Max'].flatMap((name) =>
+      [x, part].flatMap((of) => maps.add(`Reduce${name}`, [of], { axes: [2, 3], keepdims: of === x ? 1 : 0 })),
+    );
+    const others = maps.add('ReduceMean', [part], { axes: [1, 3] });
+    expect(count(maps.check([...over, ...others], threads), ['pool.segments.global.f32'])).toBe(4);
+  });
+
   test('the same map twice', () => {
     const maps = new Maps();
     const x = maps.conv(maps.input(image([1, 3, 7, 7])), 4, 1, 1, 7);
@@ -238,7 +264,7 @@ function grow(maps: Maps, known: Value[], roll: (limit: number) => number, seed:
   const channels = maps.dims(x)[1];
   const spatial = maps.dims(x).length - 2;
   const window = { kernel_shape: new Array(spatial).fill(3), pads: new Array(2 * spatial).fill(1) };
-  switch (roll(10)) {
+  switch (roll(11)) {
     case 0:
     case 1:
     case 2: {
@@ -270,6 +296,11 @@ function grow(maps: Maps, known: Value[], roll: (limit: number) => number, seed:
     case 6: {
       const [sigmoid] = maps.add('Sigmoid', [x]);
       known.push(...maps.add('Mul', [x, sigmoid]));
+      break;
+    }
+    case 8: {
+      const group = [5, 4, 3, 2, 1].find((each) => channels % each === 0) as number;
+      known.push(...maps.add('ShuffleChannels', [x], { group }, 1, 'filigree'));
       break;
     }
     case 7: {
