@@ -8,7 +8,7 @@
 import { type FiligreeError, InternalError, ModelFormatError, RunError } from '../errors.ts';
 import { type DType, isWhole } from '../ir/dtype.ts';
 import { type Attribute, type AttributeType, type Graph, nodeText, type ValueType } from '../ir/graph.ts';
-import type { Window } from '../ir/segments.ts';
+import type { Borders, Window } from '../ir/segments.ts';
 import { type Dim, isConcrete, type Shape } from '../ir/shape.ts';
 import { type HostTensor, type HostValue, toIntegers } from '../ir/tensor.ts';
 import type { LowerContext } from './lower.ts';
@@ -156,6 +156,8 @@ export interface OpDefinition {
   keepsRows?(node: NodeReader, inputs: RowInputs): boolean;
   /** For convolutions and pools: the window that slides over input 0; `dims` gives the shape of an input. */
   window?(node: NodeReader, dims: (i: number) => readonly number[]): Window | undefined;
+  /** For other operators that read neighbours of positions: the borders of input 0 that their kernel wants. */
+  borders?(node: NodeReader): Borders | undefined;
   /** What happens to the channels, axis 1, of maps of `rank` dimensions where nothing happens to other axes. */
   channels?(node: NodeReader, rank: number): ChannelMove | undefined;
 }

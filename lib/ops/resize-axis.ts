@@ -89,6 +89,16 @@ export interface ResizeWeights {
   readonly extrapolated: readonly number[];
 }
 
+/** Positions taken as they are, -1 where the value is extrapolated. */
+export function pickedPositions(positions: Int32Array): ResizeWeights {
+  return {
+    taps: 1,
+    index: positions,
+    weight: new Float64Array(positions.length).fill(1),
+    extrapolated: [...positions.keys()].filter((i) => positions[i] < 0),
+  };
+}
+
 /** An interpolation kernel: zero from `support` on. */
 export interface Filter {
   readonly support: number;

@@ -25,11 +25,13 @@ import {
   linearFilter,
   type NearestMode,
   nearestPositions,
+  pickedPositions,
   type ResizeAxis,
   type ResizeWeights,
   resampleAxis,
   resizeWeights,
 } from './resize-axis.ts';
+import { neighbourBorders, resizeSegments } from './resize-segments.ts';
 import { saturated } from './saturate.ts';
 
 const transforms: readonly string[] = [
@@ -265,15 +267,14 @@ function lowerResize(ctx: LowerContext, request: Request): string | undefined {
   const whole = ctx.dims(0);
   const axes = resizeAxes(ctx, whole, request);
   if (sizeOf(whole) === 0 || axes.some((axis) => axis.output === 0)) return 'an empty tensor';
+  if (lowerSegments(ctx, request, axes)) return undefined;
   if (request.mode === 'nearest') {
     const maps = axes.map((axis) => Float64Array.from(nearestPositions(axis, request.nearest)));
     return maps.some((map) => map.includes(-1)) ? 'extrapolation' : lowerAxisMaps(ctx, maps, undefined);
   }
   if (!servedByFloat32(ctx.dtype(0))) return noKernel(ctx.dtype(0));
-  const filter = filterOf(ctx, request.mode);
-  const [antialias, exclude] = [ctx.int('antialias', 0) !== 0, ctx.int('exclude_outside', 0) !== 0];
   const passes = axes.flatMap((axis, at) =>
-    isKept(axis) ? [] : [{ at, axis, weights: resizeWeights(axis, filter, antialias, exclude) }],
+    isKept(axis) ? [] : [{ at, axis, weights: axisWeights(ctx, axis, request) }],
   );
   if (passes.some(({ weights }) => weights.extrapolated.length > 0)) return 'extrapolation';
   if (passes.length === 0) {
@@ -294,6 +295,26 @@ function lowerResize(ctx: LowerContext, request: Request): string | undefined {
     });
   });
   return undefined;
+}
+
+/** Where every position of an axis looks. */
+function axisWeights(ctx: NodeReader, axis: ResizeAxis, { mode, nearest }: Request): ResizeWeights {
+  if (mode === 'nearest') return pickedPositions(nearestPositions(axis, nearest));
+  return resizeWeights(axis, filterOf(ctx, mode), ctx.int('antialias', 0) !== 0, ctx.int('exclude_outside', 0) !== 0);
+}
+
+/** Resamples positions of a map that lies in segments; false where it has to be done row-major. */
+function lowerSegments(ctx: LowerContext, request: Request, axes: readonly ResizeAxis[]): boolean {
+  const spatial = axes.length - 2;
+  if (spatial < 1 || spatial > 3 || !axes.slice(0, -2).every(isKept) || (spatial === 1 && !isKept(axes[1])))
+    return false;
+  if (axes.every(isKept) || ctx.segmentsOf(0)?.axis !== 'planes') return false;
+  const still: ResizeAxis = { input: 1, output: 1, length: 1, scale: 1, transform: 'asymmetric', roi: [0, 1] };
+  const [rows, columns] = (spatial === 1 ? [still, axes[2]] : axes.slice(-2)).map((axis) => ({
+    axis,
+    weights: axisWeights(ctx, axis, request),
+  }));
+  return resizeSegments(ctx, rows, columns);
 }
 
 function resampleStep(
@@ -350,6 +371,7 @@ function resizer(
       }
       return [tensorType(dtype, resizedShape(ctx, ctx.shape(0), request(ctx, constantReader(ctx))))];
     },
+    borders: (node) => (readMode(node) === 'nearest' ? undefined : neighbourBorders),
     reference: (ctx) => resize(ctx, request(ctx, inputReader(ctx))),
     lower: (ctx) => lowerResize(ctx, request(ctx, constantReader(ctx))),
   });

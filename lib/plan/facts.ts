@@ -192,22 +192,24 @@ export class Facts {
     return runNode(node, inputs);
   }
 
-  /** The windows that slide over a value, directly or through elementwise operators and splits of channels. */
-  #windowsOver(value: Value, depth = 0): Window[] {
-    const windows: Window[] = [];
-    if (depth > 8) return windows;
+  /** The borders that kernels read of a value, directly or through elementwise operators and splits of channels. */
+  #bordersOver(value: Value, depth = 0): Borders[] {
+    const found: Borders[] = [];
+    if (depth > 8) return found;
     for (const node of this.readersOf(value)) {
       const op = findOp(node.domain, node.op);
       const first = node.inputs[0] && this.resolve(node.inputs[0]);
       const window = op?.window && first === value ? this.windowOf(node) : undefined;
-      if (window) windows.push(window);
+      const borders = first === value ? op?.borders?.(new NodeAccess(node, 'run')) : undefined;
+      if (window) found.push(windowBorders(window));
+      if (borders) found.push(borders);
       const move = this.channelMove(node);
       const lasts = op?.traits?.includes('elementwise') || move === 'split' || move === 'slice';
       for (const output of lasts ? node.outputs : []) {
-        if (output) windows.push(...this.#windowsOver(output, depth + 1));
+        if (output) found.push(...this.#bordersOver(output, depth + 1));
       }
     }
-    return windows;
+    return found;
   }
 
   /** What a node does to the channels of a feature map; undefined where it does something else. */
@@ -233,7 +235,7 @@ export class Facts {
   }
 
   bordersAhead(value: Value): Borders {
-    return this.#windowsOver(value).map(windowBorders).reduce(widestBorders, noBorders);
+    return this.#bordersOver(value).reduce(widestBorders, noBorders);
   }
 
   /** Product of the strides of the windows that follow, along the deepest path. */
