@@ -225,6 +225,16 @@ FILIGREE_INLINE void packRow(const uint8_t* from, int64_t stride, int64_t count,
   }
 }
 
+FILIGREE_INLINE int32_t addLanes(I32 x) {
+#if defined(FILIGREE_AVX512)
+  return _mm512_reduce_add_epi32(reinterpret_cast<__m512i>(x));
+#else
+  int32_t sum = 0;
+  for (int i = 0; i < kLanes; i++) sum += x[i];
+  return sum;
+#endif
+}
+
 /// Rows of keys as words, and what zero points add to their products.
 void packKeys(const BytesProblem& b, const uint8_t* k, const Room& room) {
   const Problem& p = b.p;
@@ -236,8 +246,7 @@ void packKeys(const BytesProblem& b, const uint8_t* k, const Room& room) {
     I32 sums = I32{};
     int64_t w = 0;
     for (; w + kLanes <= words; w += kLanes) sums = dotBytes(sums, set1I(kOnes), loadI(row + w));
-    int32_t sum = 0;
-    for (int i = 0; i < kLanes; i++) sum += sums[i];
+    int32_t sum = w ? addLanes(sums) : 0;
     for (; w < words; w++) sum += dotBytes(I32{}, set1I(kOnes), set1I(row[w]))[0];
     room.key_terms[j] = constant - b.q_zero * sum;
   }

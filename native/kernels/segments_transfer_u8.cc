@@ -146,6 +146,24 @@ FILIGREE_INLINE void moveRun(const Transfer& t, const TileRun& run, int64_t chan
   }
 }
 
+/// kLanes quads of a line, whose channels lie together in the tensor: whole vectors of a row, not four bytes of it.
+template <bool toLines>
+FILIGREE_INLINE void moveBlock(uint8_t* line, uint8_t* const* tensor, int64_t channel) {
+  for (int first = 0; first < kLine; first += kLanes) {
+    I32 words[kLanes];
+    for (int i = 0; i < kLanes; i++) {
+      const uint8_t* from = toLines ? tensor[first + i] : line + i * 64 + first * 4;
+      if (from) std::memcpy(&words[i], toLines ? from + channel : from, sizeof words[i]);
+      if (!from) words[i] = I32{};
+    }
+    turn(words);
+    for (int i = 0; i < kLanes; i++) {
+      uint8_t* to = toLines ? line + i * 64 + first * 4 : tensor[first + i];
+      if (to) std::memcpy(toLines ? to : to + channel, &words[i], sizeof words[i]);
+    }
+  }
+}
+
 /// Quads [first, last) of `count` tiles of a row from tx on.
 template <bool toLines>
 FILIGREE_INLINE void moveTiles(const Transfer& t, uint8_t* tensor, const LaneRuns& runs, uint8_t* tile, int64_t tx,
@@ -157,7 +175,11 @@ FILIGREE_INLINE void moveTiles(const Transfer& t, uint8_t* tensor, const LaneRun
     positions[lane] = least(runs.count[lane] - tx, count);
     at[lane] = positions[lane] > 0 ? tensor + offset : nullptr;
   }
-  for (int64_t quad = first; quad < last; quad++) {
+  int64_t quad = first;
+  for (; t.plane == 1 && quad + kLanes <= last && (quad + kLanes) * 4 <= t.channels; quad += kLanes) {
+    moveBlock<toLines>(tile + quad * 64, at, quad * 4);
+  }
+  for (; quad < last; quad++) {
     if (count == 1) {
       moveLine<toLines>(t, tile + quad * 64, at, quad * 4);
     } else {
