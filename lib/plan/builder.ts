@@ -5,7 +5,9 @@ import type { Node } from '../ir/graph.ts';
 import type { HostTensor } from '../ir/tensor.ts';
 import type { Operand, StepParams } from '../ops/lower.ts';
 import { bytesInUse, placeBuffers } from './arena.ts';
+import { cutChannels } from './channel-blocks.ts';
 import { encodeParams, type KernelSignature, pushParams } from './kernel.ts';
+import { packingRows } from './weight-rows.ts';
 
 /** A constant operand of a plan: a tensor as it is, or a packing of constants. */
 export type ConstantSource =
@@ -64,7 +66,7 @@ const STEP = 1;
 export class PlanBuilder {
   readonly #kernels: ReadonlyMap<string, { id: number; signature: KernelSignature }>;
   readonly #buffers: BufferRecord[] = [];
-  readonly #steps: StepRecord[] = [];
+  #steps: StepRecord[] = [];
   readonly #constants: PendingConstant[] = [];
   readonly #constantBuffers = new Map<HostTensor, number>();
   #inputs = 0;
@@ -138,6 +140,29 @@ export class PlanBuilder {
   stepOn(node: Node, kernel: string, operands: readonly (number | null)[], params: StepParams): void {
     if (!this.#kernels.has(kernel)) throw new InternalError(`the addon has no kernel ${kernel}`);
     this.#steps.push({ kernel, operands, params, node });
+  }
+
+  /** Cuts steps into blocks of channels where maps between them would leave caches of `bytes` together. */
+  cutChannels(bytes: number): void {
+    const buffers = {
+      isWhole: (buffer: number): boolean => this.#buffers[buffer].kind === 'arena',
+      rootOf: (buffer: number): number => this.#root(buffer).buffer,
+      arena: (size: number): number => this.arena(size),
+      packedRows: (buffer: number, first: number, count: number): number => this.#packedRows(buffer, first, count),
+    };
+    this.#steps = cutChannels(this.#steps, buffers, bytes);
+  }
+
+  #packedRows(buffer: number, first: number, count: number): number {
+    const whole = this.#constants[this.#buffers[buffer].index];
+    if (this.#buffers[buffer].kind !== 'constant' || !('packer' in whole)) {
+      throw new InternalError('rows of what is no packing');
+    }
+    const { owner, sources } = packingRows(whole, first, count);
+    const groups = whole.params.groups === 1 ? 1 : count;
+    const channels = groups === 1 ? whole.params.channels_in : count;
+    const params = { ...whole.params, groups, channels_in: channels, channels_out: count };
+    return this.packed(owner, whole.packer, sources, params);
   }
 
   finish(): EncodedPlan {

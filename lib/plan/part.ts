@@ -17,6 +17,8 @@ import type { TypedTensor } from './typed.ts';
 export interface PlanContext {
   readonly kernels: ReadonlyMap<string, { id: number; signature: KernelSignature }>;
   readonly threads: number;
+  /** Bytes of a core's second-level cache. */
+  readonly l2: number;
   /** Whether generated code may run. */
   readonly jit: boolean;
   /** False has every weight treated as dense. */
@@ -313,6 +315,7 @@ export class Part {
       }
       this.outputs.push(value);
     }
+    this.builder.cutChannels(this.context.l2 * this.context.threads);
     return this.builder.finish();
   }
 
