@@ -59,11 +59,11 @@ function fills(step: PlannedStep, map: SegmentLayout): boolean {
   return groups === 1 && out_channel === 0 && channels_out === map.size.c && step.operands[2] === null;
 }
 
-/** True where the depthwise step takes each channel of the map once. */
-function takesAll({ params }: PlannedStep, map: SegmentLayout): boolean {
+/** True where the depthwise step takes each channel of the map once, and adds nothing. */
+function takesAll({ operands, params }: PlannedStep, map: SegmentLayout): boolean {
   const { in: input, in_channel, channels_in, channels_out } = params;
   const alike = input instanceof SegmentLayout && input.sameGeometry(map);
-  return alike && in_channel === 0 && channels_in === map.size.c && channels_out === map.size.c;
+  return alike && operands[2] === null && in_channel === 0 && channels_in === map.size.c && channels_out === map.size.c;
 }
 
 /** The pair that begins with step `at`. */
@@ -143,13 +143,12 @@ class Blocks {
       if (border) {
         result.push({ ...border, operands: [buffer], params: { ...border.params, channels: count, map: layout } });
       }
-      const { out_channel, res_channel } = consumer.params;
       const counts = { groups: count, channels_in: count, channels_out: count };
-      const places = { out_channel: Number(out_channel) + first, res_channel: Number(res_channel) + first };
+      const out_channel = Number(consumer.params.out_channel) + first;
       result.push({
         ...consumer,
-        operands: [buffer, packing(consumer), consumer.operands[2], consumer.operands[3]],
-        params: { ...consumer.params, ...counts, ...places, in: layout },
+        operands: [buffer, packing(consumer), null, consumer.operands[3]],
+        params: { ...consumer.params, ...counts, out_channel, in: layout },
       });
     }
   }

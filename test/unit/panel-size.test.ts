@@ -29,7 +29,15 @@ function weights(rows: number, columns: number): Value {
 /** Plans of a graph for items of these dimensions, of every size. */
 function stagesOf(graph: Graph, item: readonly number[]): Stage[] {
   const { kernels, jit, memory } = thisMachine();
-  const context: PlanContext = { kernels, threads: 1, l2: 2 ** 21, jit, sparse: true, bf16: false, memoryLimit: memory };
+  const context: PlanContext = {
+    kernels,
+    threads: 1,
+    l2: 2 ** 21,
+    jit,
+    sparse: true,
+    bf16: false,
+    memoryLimit: memory,
+  };
   graph.inputs[0].type = tensorType('float32', ['N', ...item]);
   return PANEL_SIZES.map((size) => {
     const typed = new Map([[graph.inputs[0], { kind: 'tensor', dtype: 'float32', dims: [size, ...item] } as const]]);
