@@ -145,6 +145,28 @@ export function floatDecoder(dtype: DType): ((bits: number) => number) | undefin
   return format && ((bits) => decodeBits(bits, format));
 }
 
+const floatTables = new Map<DType, Float32Array>();
+
+/** The float32 of each 16 bits. */
+function floatTable(dtype: DType): Float32Array {
+  let table = floatTables.get(dtype);
+  if (!table) {
+    const decode = floatDecoder(dtype) as (bits: number) => number;
+    table = new Float32Array(65536);
+    for (let i = 0; i < table.length; i++) table[i] = decode(i);
+    floatTables.set(dtype, table);
+  }
+  return table;
+}
+
+/** Bits of a stored type as float32. Whole weights go this way: through a table, element by element without calls. */
+export function decodedFloats(dtype: DType, bits: Uint16Array): Float32Array {
+  const table = floatTable(dtype);
+  const floats = new Float32Array(bits.length);
+  for (let i = 0; i < bits.length; i++) floats[i] = table[bits[i]];
+  return floats;
+}
+
 /** Encoder from number to bits for the types stored as bits. `saturate` clamps float8 (ONNX Cast's default). */
 export function floatEncoder(dtype: DType, saturate = true): ((value: number) => number) | undefined {
   if (dtype === 'bfloat16') return numberToBfloat16;

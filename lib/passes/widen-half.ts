@@ -4,7 +4,7 @@
  */
 
 import type { DType } from '../ir/dtype.ts';
-import { floatDecoder } from '../ir/float.ts';
+import { decodedFloats } from '../ir/float.ts';
 import { bodiesOf, type Graph, makeConstant, makeValue, type Node, readsOf, type Value } from '../ir/graph.ts';
 import { sizeOf } from '../ir/shape.ts';
 import type { HostTensor } from '../ir/tensor.ts';
@@ -40,16 +40,19 @@ function isWidened(node: Node): boolean {
   return values.every((value) => dtypeOf(value) !== undefined);
 }
 
-/** The same content as float32, made when it is first read. */
+/** The same content as float32, made when it is read and held as long as somebody uses it: packed, it is not needed. */
 function widenedContent(content: HostTensor): HostTensor {
-  const decode = floatDecoder(content.dtype) as (bits: number) => number;
-  let data: Float32Array | undefined;
+  let made: WeakRef<Float32Array> | undefined;
   return {
     kind: 'tensor',
     dtype: 'float32',
     dims: content.dims,
     get data() {
-      data ??= Float32Array.from(content.data as Uint16Array, decode);
+      let data = made?.deref();
+      if (!data) {
+        data = decodedFloats(content.dtype, content.data as Uint16Array);
+        made = new WeakRef(data);
+      }
       return data;
     },
   };
