@@ -76,7 +76,8 @@ function rowOf(facts: Pick<Row, 'model' | 'dtype' | 'batch'>, [rival, own]: read
     return Number.isFinite(ratio) ? [ratio] : [];
   });
   const [other, mine] = [summarize(rival!), summarize(own!)];
-  const first = (results: readonly ChildResult[]): number => least(results.map(({ line }) => numberOf(line, 'first_s')));
+  const first = (results: readonly ChildResult[]): number =>
+    least(results.map(({ line }) => numberOf(line, 'first_s')));
   const shares = [other.foreign, mine.foreign].filter((share) => share !== undefined);
   return {
     ...{ ...facts, rival: other, own: mine, minRatio: mine.minMs / other.minMs, pairRatio: median(ratios) },
@@ -86,7 +87,13 @@ function rowOf(facts: Pick<Row, 'model' | 'dtype' | 'batch'>, [rival, own]: read
   };
 }
 
-function reportOf(rows: readonly Row[], threads: number, seconds: number, rounds: number, version: string): Report<Row> {
+function reportOf(
+  rows: readonly Row[],
+  threads: number,
+  seconds: number,
+  rounds: number,
+  version: string,
+): Report<Row> {
   const ratios = rows.map((row) => row.minRatio).filter(Number.isFinite);
   const notes = [
     `Transformers.js ${version}; ${threads} threads, ${rounds} rounds of ${seconds} s, a process for each engine and round, in turns. ` +
@@ -137,7 +144,17 @@ async function main(argv: string[]): Promise<number> {
   }
   const measure = ({ folder, task }: Pipeline, dtype: string, batch: number, own: boolean): Promise<ChildResult> => {
     const counts = ['--batch', String(batch), '--threads', String(threads), '--seconds', String(seconds)];
-    const args = [folder, '--task', task, '--dtype', dtype, '--from', values.from, ...counts, ...(own ? ['--own'] : [])];
+    const args = [
+      folder,
+      '--task',
+      task,
+      '--dtype',
+      dtype,
+      '--from',
+      values.from,
+      ...counts,
+      ...(own ? ['--own'] : []),
+    ];
     return measureIn(process.execPath, [join(__dirname, 'pipeline.js'), ...args], timeout);
   };
   const rows: Row[] = [];

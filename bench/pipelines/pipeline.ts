@@ -19,7 +19,11 @@ interface Transformers {
     readonly backends: { readonly onnx: { readonly versions: Readonly<Record<string, string | undefined>> } };
   };
   readonly RawImage: new (data: Uint8ClampedArray, width: number, height: number, channels: number) => object;
-  pipeline(task: Task, model: string, options: object): Promise<(input: unknown, ...rest: unknown[]) => Promise<Answer>>;
+  pipeline(
+    task: Task,
+    model: string,
+    options: object,
+  ): Promise<(input: unknown, ...rest: unknown[]) => Promise<Answer>>;
 }
 
 /** A tensor, or plain objects with scores, labels and texts. */
@@ -69,7 +73,8 @@ function contentOf(answer: unknown): { numbers: number[]; words: string[] } {
   const byLabel = (items: { label: string; score: number }[]) =>
     items.sort((a, b) => (a.label < b.label ? -1 : 1)).map(({ score }) => score);
   const isRanked = (value: unknown): value is { label: string; score: number }[] =>
-    Array.isArray(value) && value.every((each) => typeof each === 'object' && each && 'label' in each && 'score' in each);
+    Array.isArray(value) &&
+    value.every((each) => typeof each === 'object' && each && 'label' in each && 'score' in each);
   const ranked = [answer, ...(Array.isArray(answer) ? answer : [])].filter(isRanked);
   for (const each of ranked.length ? ranked : [answer]) visit(isRanked(each) ? byLabel([...each]) : each);
   return { numbers, words: found };

@@ -6,7 +6,7 @@ import type { HostTensor } from '../ir/tensor.ts';
 import type { Operand, StepParams } from '../ops/lower.ts';
 import { bytesInUse, placeBuffers } from './arena.ts';
 import { cutChannels } from './channel-blocks.ts';
-import { encodeParams, type KernelSignature, pushParams } from './kernel.ts';
+import { encodeParams, type KernelSignature } from './kernel.ts';
 import { packingRows } from './weight-rows.ts';
 
 /** A constant operand of a plan: a tensor as it is, or a packing of constants. */
@@ -61,6 +61,8 @@ type PendingConstant =
 const kindNumbers = { arena: 0, input: 1, output: 2, constant: 3 } as const;
 const MAGIC = 0xf111;
 const STEP = 1;
+/** Numbers of the head, a buffer, and a step without its operands and parameters. */
+const [HEAD_NUMBERS, BUFFER_NUMBERS, STEP_NUMBERS] = [8, 7, 4];
 
 /** Builds one plan. */
 export class PlanBuilder {
@@ -172,24 +174,36 @@ export class PlanBuilder {
     const inputBytes = this.#sizesOf('input', this.#inputs);
     const outputBytes = this.#sizesOf('output', this.#outputs);
     const packedSizes: { at: number; constant: number }[] = [];
-    const numbers: number[] = [MAGIC, 1, arenaBytes, this.#inputs, this.#outputs, constants.length];
     const bufferNumber = this.#usedBuffers();
-    numbers.push(bufferNumber.size, this.#steps.length, ...inputBytes, ...outputBytes);
+    const params = this.#steps.map(({ kernel, params }) => encodeParams(this.#kernel(kernel).signature, params));
+    const length = this.#steps.reduce(
+      (sum, { operands }, i) => sum + STEP_NUMBERS + operands.length + params[i].length,
+      HEAD_NUMBERS + inputBytes.length + outputBytes.length + BUFFER_NUMBERS * bufferNumber.size,
+    );
+    const numbers = new Float64Array(length);
+    const head = [MAGIC, 1, arenaBytes, this.#inputs, this.#outputs, constants.length];
+    numbers.set([...head, bufferNumber.size, this.#steps.length, ...inputBytes, ...outputBytes]);
+    let at = HEAD_NUMBERS + inputBytes.length + outputBytes.length;
     for (const i of bufferNumber.keys()) {
       const { buffer, offset } = this.#root(i);
       const root = this.#buffers[buffer];
       const kind = root.kind as keyof typeof kindNumbers;
       const base = kind === 'arena' ? (offsets.get(buffer) ?? 0) : 0;
       const index = kind === 'constant' ? (numberOf.get(root.index) as number) : root.index;
-      numbers.push(kindNumbers[kind], index, base + offset);
+      numbers[at] = kindNumbers[kind];
+      numbers[at + 1] = index;
+      numbers[at + 2] = base + offset;
+      numbers[at + 3] = this.#buffers[i].bytes;
       if (kind === 'constant' && 'packer' in this.#constants[root.index]) {
-        packedSizes.push({ at: numbers.length, constant: index });
+        packedSizes.push({ at: at + 3, constant: index });
       }
-      numbers.push(this.#buffers[i].bytes, 0, 0, 0);
+      at += BUFFER_NUMBERS;
     }
-    for (const step of this.#steps) this.#encodeStep(step, bufferNumber, numbers);
+    this.#steps.forEach((step, i) => {
+      at = this.#encodeStep(step, params[i], bufferNumber, numbers, at);
+    });
     return {
-      numbers: Float64Array.from(numbers),
+      numbers,
       constants: constants.map((i) => this.#resolve(this.#constants[i])),
       arenaBytes,
       inputBytes,
@@ -200,13 +214,22 @@ export class PlanBuilder {
     };
   }
 
-  #encodeStep(step: StepRecord, bufferNumber: ReadonlyMap<number, number>, numbers: number[]): void {
-    const { id, signature } = this.#kernel(step.kernel);
-    numbers.push(STEP, id, step.operands.length);
-    for (const o of step.operands) numbers.push(o === null ? -1 : (bufferNumber.get(o) as number));
-    const at = numbers.push(0);
-    pushParams(signature, step.params, numbers);
-    numbers[at - 1] = numbers.length - at;
+  /** Writes a step from number `from` on; returns where it ends. */
+  #encodeStep(
+    { kernel, operands }: StepRecord,
+    params: Float64Array,
+    bufferNumber: ReadonlyMap<number, number>,
+    numbers: Float64Array,
+    from: number,
+  ): number {
+    let at = from;
+    numbers[at++] = STEP;
+    numbers[at++] = this.#kernel(kernel).id;
+    numbers[at++] = operands.length;
+    for (const o of operands) numbers[at++] = o === null ? -1 : (bufferNumber.get(o) as number);
+    numbers[at++] = params.length;
+    numbers.set(params, at);
+    return at + params.length;
   }
 
   /** Buffers that steps use, numbered anew: a lowering that gave up leaves others behind. */

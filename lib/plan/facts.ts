@@ -55,6 +55,9 @@ class ConcreteInfer extends NodeAccess implements InferContext {
   }
 }
 
+/** The nodes that read each value. */
+export type Uses = ReadonlyMap<Value, readonly Node[]>;
+
 /** The facts of one walk. */
 export class Facts {
   readonly #typed: Map<Value, Typed>;
@@ -64,7 +67,7 @@ export class Facts {
   /** How often the walk looked for contents that the types of values do not tell. */
   looks = 0;
   readonly #derived = new Map<Value, HostTensor | null>();
-  #uses = new Map<Value, Node[]>();
+  #uses: Uses = new Map();
 
   constructor(typed: ReadonlyMap<Value, Typed>, aliases: ReadonlyMap<Value, Value>) {
     this.#typed = new Map(typed);
@@ -77,6 +80,7 @@ export class Facts {
 
   /** The value that stands for `value`: a captured outer one, or the result of an inlined branch. */
   resolve(value: Value): Value {
+    if (this.#aliases.size === 0) return value;
     let at = value;
     for (let next = this.#aliases.get(at); next; next = this.#aliases.get(at)) at = next;
     return at;
@@ -85,16 +89,21 @@ export class Facts {
     this.#aliases.set(from, to);
   }
 
-  setUses(nodes: readonly Node[]): void {
-    this.#uses = new Map();
+  /** Who reads the values of a graph. */
+  findUses(nodes: readonly Node[]): Uses {
+    const uses = new Map<Value, Node[]>();
     for (const node of nodes) {
       for (const read of readsOf(node)) {
         const value = this.resolve(read);
-        const readers = this.#uses.get(value);
+        const readers = uses.get(value);
         if (readers) readers.push(node);
-        else this.#uses.set(value, [node]);
+        else uses.set(value, [node]);
       }
     }
+    return uses;
+  }
+  setUses(uses: Uses): void {
+    this.#uses = uses;
   }
   /** The nodes, of all that are left, that read the value. */
   readersOf(value: Value): readonly Node[] {

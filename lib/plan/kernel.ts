@@ -33,7 +33,7 @@ function paramWords(kernel: KernelSignature): readonly Word[] {
 }
 
 /** Appends the numbers of a step in the order its kernel reads them; every parameter must be given, and no other. */
-export function pushParams(kernel: KernelSignature, params: StepParams, numbers: number[]): void {
+function pushParams(kernel: KernelSignature, params: StepParams, numbers: number[]): void {
   const words = paramWords(kernel);
   for (const { name, isList } of words) {
     const value = params[name];
@@ -52,9 +52,15 @@ export function pushParams(kernel: KernelSignature, params: StepParams, numbers:
   throw new InternalError(`kernel ${kernel.name}: it has no parameter ${odd}`);
 }
 
-/** The numbers of a step's parameters alone. */
+const encoded = new WeakMap<StepParams, { readonly kernel: KernelSignature; readonly numbers: Float64Array }>();
+
+/** The numbers of a step's parameters alone; the same array for the same parameters. */
 export function encodeParams(kernel: KernelSignature, params: StepParams): Float64Array {
-  const numbers: number[] = [];
-  pushParams(kernel, params, numbers);
-  return Float64Array.from(numbers);
+  const known = encoded.get(params);
+  if (known?.kernel === kernel) return known.numbers;
+  const list: number[] = [];
+  pushParams(kernel, params, list);
+  const numbers = Float64Array.from(list);
+  encoded.set(params, { kernel, numbers });
+  return numbers;
 }

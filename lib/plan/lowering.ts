@@ -18,8 +18,8 @@ import type { TypedTensor } from './typed.ts';
 export interface ValueFacts {
   typeOf(value: Value): TypedTensor;
   contentOf(value: Value): HostTensor | undefined;
-  /** True where only this node (of all that are left) reads the value, and nobody outside. */
-  diesHere(value: Value): boolean;
+  /** True where `node` is the last of all that are left that reads the value, and nobody outside does. */
+  diesAt(value: Value, node: Node): boolean;
   stridesAhead(value: Value): readonly [number, number];
 }
 
@@ -151,7 +151,7 @@ export class NodeLowering extends NodeAccess implements LowerContext {
     const form = this.#part.onlyForm(from);
     const keepsRows = form?.layout?.axis === 'rows' && dims.at(-1) === this.#facts.typeOf(from).dims.at(-1);
     const source = keepsRows ? form.operand : this.#row(j);
-    if (!this.#facts.diesHere(from)) this.#part.share(source.buffer);
+    if (!this.#facts.diesAt(from, this.#node)) this.#part.share(source.buffer);
     if (keepsRows) this.#part.setSegments(value, source, form.layout as SegmentLayout);
     else this.#part.setRow(value, { dtype, dims, buffer: source.buffer });
   }
@@ -212,7 +212,8 @@ export class NodeLowering extends NodeAccess implements LowerContext {
     if (this.#part.willJoin(this.#result(i))) return undefined;
     const readTwice = this.#inputs.filter((input) => input === value).length > 1;
     const form = readTwice ? undefined : this.#part.onlyForm(value);
-    if (!form?.layout || !this.#facts.diesHere(value) || !this.#part.isPrivate(form.operand.buffer)) return undefined;
+    if (!form?.layout || !this.#facts.diesAt(value, this.#node) || !this.#part.isPrivate(form.operand.buffer))
+      return undefined;
     this.#part.setSegments(this.#result(i), form.operand, form.layout);
     return form.operand;
   }
@@ -300,7 +301,7 @@ export class NodeLowering extends NodeAccess implements LowerContext {
   }
 
   #reusable(value: Value, operand: Operand | null, result: Value, layout: SegmentLayout | undefined): boolean {
-    if (!operand || !this.#facts.diesHere(value)) return false;
+    if (!operand || !this.#facts.diesAt(value, this.#node)) return false;
     const from = this.#facts.typeOf(value);
     const to = this.#facts.typeOf(result);
     if (from.dtype !== to.dtype || !sameShape(from.dims, to.dims) || sizeOf(to.dims) === 0) return false;

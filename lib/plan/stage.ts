@@ -14,9 +14,9 @@ import type { LowerContext } from '../ops/lower.ts';
 import type { EncodedPlan } from './builder.ts';
 import { type Conclusion, Conclusions, conclude } from './conclusions.ts';
 import type { Deed } from './deeds.ts';
-import { Facts } from './facts.ts';
+import { Facts, type Uses } from './facts.ts';
 import { Joins } from './joins.ts';
-import { NodeLowering, type NodeMemory } from './lowering.ts';
+import { NodeLowering, type NodeMemory, type ValueFacts } from './lowering.ts';
 import { Part, type PlanContext } from './part.ts';
 import type { Typed, TypedTensor } from './typed.ts';
 
@@ -77,9 +77,21 @@ export class PlanMemory {
   readonly nodes: WeakMap<Node, NodeMemory>;
   readonly conclusions = new Conclusions();
   readonly deeds = new WeakMap<Conclusion, readonly Deed[]>();
+  /** How many nodes were lowered by their operator, which may have looked at weights. */
+  lowered = 0;
+  /** Who reads what, of the graph planned last. */
+  #uses: { readonly graph: readonly unknown[]; readonly of: Uses } | undefined;
 
   constructor(nodes = new WeakMap<Node, NodeMemory>()) {
     this.nodes = nodes;
+  }
+
+  /** The uses of a graph that these parts identify, as found by `find` or before. */
+  usesOf(graph: readonly unknown[], find: () => Uses): Uses {
+    const known = this.#uses;
+    const same = known?.graph.length === graph.length && graph.every((part, i) => part === known.graph[i]);
+    if (!known || !same) this.#uses = { graph, of: find() };
+    return (this.#uses as { readonly of: Uses }).of;
   }
 }
 
@@ -118,6 +130,9 @@ class StagePlanner {
   /** What is known of nodes that have to run. */
   readonly #running = new Map<Node, Conclusion>();
   readonly #nodes: Node[];
+  /** What is planned: the nodes at hand, and the branches taken. */
+  readonly #graph: unknown[];
+  readonly #lowerFacts: ValueFacts;
   #at = 0;
   #part: Part | undefined;
 
@@ -128,12 +143,19 @@ class StagePlanner {
     this.#memory = memory;
     memory.conclusions.begin();
     this.#nodes = [...rest.nodes];
+    this.#graph = [rest];
     this.#outputs = rest.outputs;
+    this.#lowerFacts = {
+      typeOf: (value) => this.#facts.tensor(value),
+      contentOf: (value) => this.#facts.contentOf(value),
+      diesAt: (value, node) => this.#isLastReader(value, node),
+      stridesAhead: (value) => this.#facts.stridesAhead(value),
+    };
   }
 
   *run(): Generator<void, Stage> {
     const dynamic = yield* this.#inferAll();
-    this.#facts.setUses(this.#nodes);
+    this.#facts.setUses(this.#memory.usesOf(this.#graph, () => this.#facts.findUses(this.#nodes)));
     this.#results = new Set(this.#outputs.map((output) => this.#facts.resolve(output)));
     const end = this.#at;
     for (this.#at = 0; this.#at < end; ) {
@@ -224,6 +246,7 @@ class StagePlanner {
     const branch = node.attributes.get((condition.data as Uint8Array)[0] ? 'then_branch' : 'else_branch');
     if (branch?.type !== 'graph') throw new InternalError(`${nodeText(node)} has no branch`);
     const body = branch.value;
+    this.#graph.push(body);
     for (const { inner, outer } of body.captures) this.#facts.addAlias(inner, outer);
     node.outputs.forEach((output, i) => {
       if (output) this.#facts.addAlias(output, body.outputs[i]);
@@ -285,6 +308,7 @@ class StagePlanner {
     const mark = part.builder.stepCount;
     const { looks } = this.#facts;
     const lowering = this.#lowering(node, part);
+    this.#memory.lowered++;
     const reason = lower(lowering);
     if (reason !== undefined) {
       if (part.builder.stepCount !== mark) throw new InternalError(`${nodeText(node)}: gave up after emitting steps`);
@@ -312,16 +336,7 @@ class StagePlanner {
       this.#memory.nodes.set(node, memory);
     }
     const inputs = node.inputs.map((value) => value && this.#facts.resolve(value));
-    return new NodeLowering(node, inputs, part, this.#lowerFacts(node), memory);
-  }
-
-  #lowerFacts(node: Node): ConstructorParameters<typeof NodeLowering>[3] {
-    return {
-      typeOf: (value) => this.#facts.tensor(value),
-      contentOf: (value) => this.#facts.contentOf(value),
-      diesHere: (value) => this.#isLastReader(value, node),
-      stridesAhead: (value) => this.#facts.stridesAhead(value),
-    };
+    return new NodeLowering(node, inputs, part, this.#lowerFacts, memory);
   }
 
   #isLastReader(value: Value, node: Node): boolean {

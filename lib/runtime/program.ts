@@ -257,10 +257,12 @@ export class Program {
     const known = cache.find(key, values) ?? (cache === this.#first ? yield* this.#restored(key, values) : undefined);
     if (known) return known;
     const { plan, planMemory, weights } = this.#context;
-    // Planning looks at a few weights of each layer, which can bring in megabytes around each.
-    const stage = yield* inBreaths(planStage(cache.rest, typesOf(values), plan, planMemory), () =>
-      weights.dropFilePages(),
-    );
+    let { lowered } = planMemory;
+    const stage = yield* inBreaths(planStage(cache.rest, typesOf(values), plan, planMemory), () => {
+      // Operators look at a few weights of each layer, which can bring in megabytes around each.
+      if (planMemory.lowered !== lowered) weights.dropFilePages();
+      lowered = planMemory.lowered;
+    });
     const sections: PlannedSection[] = [];
     for (const section of stage.sections) {
       if (section.kind === 'native') {

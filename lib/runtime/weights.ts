@@ -20,6 +20,18 @@ function asPacking(tensor: HostTensor): PackedSource | undefined {
   return { kind: 'packed', owner: tensor, packer: 'pack.bytes', sources: [tensor], numbers: Float64Array.of(bytes) };
 }
 
+const keys = new WeakMap<Float64Array, string>();
+
+/** What an owner's packings are told apart by; plans share the numbers of what they repeat. */
+function packingKey({ packer, numbers }: PackedSource): string {
+  let key = keys.get(numbers);
+  if (key === undefined) {
+    key = `${packer}:${numbers.join()}`;
+    keys.set(numbers, key);
+  }
+  return key;
+}
+
 /** The native constants of one session. */
 export class Weights {
   readonly #machine: Machine;
@@ -126,7 +138,7 @@ export class Weights {
   }
 
   #packing(source: PackedSource, now: boolean): NativeBlob | Promise<NativeBlob> {
-    const key = `${source.packer}:${source.numbers.join()}`;
+    const key = packingKey(source);
     let owned = this.#packings.get(source.owner);
     if (!owned) {
       owned = new Map();
