@@ -7,8 +7,22 @@ import { packageRequire, packageRoot, packageVersion } from '../package.ts';
 /** The C library of this process; undefined where a platform has but one. */
 function libc(): 'gnu' | 'musl' | undefined {
   if (process.platform !== 'linux') return undefined;
+  // Without this the report looks up the names of the machine's network addresses.
+  const settings = process.report as { excludeNetwork?: boolean } | undefined;
+  const excluded = settings?.excludeNetwork;
+  if (settings) settings.excludeNetwork = true;
   const report = process.report?.getReport() as { header?: { glibcVersionRuntime?: string } } | undefined;
+  if (settings && excluded !== undefined) settings.excludeNetwork = excluded;
   return report?.header?.glibcVersionRuntime ? 'gnu' : 'musl';
+}
+
+function isInstalled(name: string): boolean {
+  try {
+    packageRequire.resolve(`${name}/package.json`);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** The packages that may hold a prebuilt addon for this process. */
@@ -17,15 +31,18 @@ function prebuiltPackages(): string[] {
   return process.platform === 'linux' ? [`${platform}-gnu`, `${platform}-musl`] : [platform];
 }
 
+/** Those installed. A package manager that does not know C libraries apart installs both: then the fitting one alone. */
+function installedPackages(): string[] {
+  const found = prebuiltPackages().filter(isInstalled);
+  if (found.length < 2) return found;
+  const fitting = `-${libc()}`;
+  return found.filter((name) => name.endsWith(fitting));
+}
+
 /** Loads a prebuilt package of this version; undefined where none is installed. Throws where one does not load. */
 export function loadPrebuilt(): unknown {
   let problem: unknown;
-  for (const name of prebuiltPackages()) {
-    try {
-      packageRequire.resolve(`${name}/package.json`);
-    } catch {
-      continue;
-    }
+  for (const name of installedPackages()) {
     try {
       const { version } = packageRequire(`${name}/package.json`) as { version: string };
       if (version !== packageVersion()) throw new Error(`${name} is version ${version}, not ${packageVersion()}`);

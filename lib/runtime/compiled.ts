@@ -145,7 +145,7 @@ export class CompiledModel {
   /** Programs for all threads, and for one. */
   #programs(): [Program, Program] {
     const { kernels, jit, memory, ...machine } = thisMachine();
-    const { sparse = true, planCacheSize = 32, precision } = this.#options;
+    const { sparse = true, planCacheSize = 256, precision } = this.#options;
     const bf16 = precision === 'bf16' && machine.bf16;
     const { nodes } = new PlanMemory();
     const program = (threads: number): Program => {

@@ -14,7 +14,7 @@ export interface SessionOptions {
   readonly threads?: number;
   /** `latency` (default): all threads share each step. `throughput`: the items of a batch are dealt to threads. */
   readonly scheduler?: Scheduler;
-  /** Plans (one a combination of input shapes) that are kept; the least recently used go first. 32 by default. */
+  /** Plans (one a combination of input shapes) that are kept; the least recently used go first. 256 by default. */
   readonly planCacheSize?: number;
   /** Contents of external data by location, for models given as bytes. */
   readonly externalData?: Readonly<Record<string, Uint8Array>>;

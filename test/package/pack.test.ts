@@ -178,3 +178,40 @@ test('a local build serves where no prebuilt package does; without either the er
   cpSync(addon, join(installed, 'build/Release/filigree.node'));
   expect(run('app.mjs')).toEqual(ran);
 });
+
+/** Has Node report the C library that is given, in place of its own. */
+const reporting = (header: object): string =>
+  write(
+    'libc.cjs',
+    `const { getReport } = process.report;
+     process.report.getReport = () => ({ ...getReport.call(process.report), header: ${JSON.stringify(header)} });`,
+  );
+
+test.runIf(process.platform === 'linux')(
+  'of two C libraries, the package that fits is loaded, and errors name it',
+  () => {
+    rmSync(join(installed, 'build'), { recursive: true, force: true });
+    const { version } = require('../../package.json');
+    for (const libc of ['gnu', 'musl']) {
+      const name = `@filigree/linux-${process.arch}-${libc}`;
+      const folder = join(modules, name);
+      rmSync(folder, { recursive: true, force: true });
+      mkdirSync(folder, { recursive: true });
+      writeFileSync(join(folder, 'package.json'), JSON.stringify({ name, version, main: 'index.js' }));
+      writeFileSync(join(folder, 'index.js'), `throw new Error('this one is for ${libc}');`);
+    }
+    const load = write(
+      'load.cjs',
+      "require('filigree').Session.load('relu.onnx').catch(({ message }) => console.log(message));",
+    );
+    const on = (header: object): string => run('--require', `./${reporting(header)}`, load).stdout;
+    const musl = on({});
+    expect(musl).toContain(`linux-${process.arch} (musl), Node`);
+    expect(musl).toContain('this one is for musl');
+    expect(musl).not.toContain('for gnu');
+    const gnu = on({ glibcVersionRuntime: '2.36' });
+    expect(gnu).toContain(`linux-${process.arch} (gnu), Node`);
+    expect(gnu).toContain('this one is for gnu');
+    expect(gnu).not.toContain('for musl');
+  },
+);

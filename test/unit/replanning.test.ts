@@ -8,7 +8,7 @@ import { interpret } from '../../lib/ops/interpret.ts';
 import type { Stage } from '../../lib/plan/stage.ts';
 import { CompiledModel } from '../../lib/runtime/compiled.ts';
 import { openModelFile } from '../../lib/runtime/model-file.ts';
-import { attribute, floats, longs, model, node, port } from '../models/onnx-writer.ts';
+import { attribute, floats, graph, longs, model, node, port } from '../models/onnx-writer.ts';
 
 const HEADS = 2;
 const WIDTH = 4;
@@ -137,18 +137,18 @@ describe.each([1, 3])('a decoder of %i layers whose caches grow', (layers) => {
   });
 
   test('results are those of the reference', async () => {
-    const { graph } = loadModel(bytes, { files: openModelFile });
+    const { graph: loaded } = loadModel(bytes, { files: openModelFile });
     const compiled = CompiledModel.openSync(bytes);
     for (const past of lengths) {
       const feeds = decoderFeeds(layers, past);
-      expectClose(compiled.runSync(feeds), interpret(graph, feeds));
-      expectClose(await compiled.run(feeds), interpret(graph, feeds));
+      expectClose(compiled.runSync(feeds), interpret(loaded, feeds));
+      expectClose(await compiled.run(feeds), interpret(loaded, feeds));
     }
     compiled.dispose();
   });
 
   test('with state, beyond the plans that are kept', async () => {
-    const { graph } = loadModel(bytes, { files: openModelFile });
+    const { graph: loaded } = loadModel(bytes, { files: openModelFile });
     await using session = await Session.load(bytes, { planCacheSize: 4 });
     const pasts = Array.from({ length: layers }, (_, i) => i);
     const empty = new Tensor('float32', [], [1, HEADS, 0, WIDTH]);
@@ -160,12 +160,57 @@ describe.each([1, 3])('a decoder of %i layers whose caches grow', (layers) => {
     for (let step = 0; step < 40; step++) {
       const x = wave([1, 1, HEADS * WIDTH], step);
       const { y } = await state.run({ x: { type: 'float32', dims: x.dims, data: x.data } });
-      const [want, ...present] = interpret(graph, [x, ...caches]);
+      const [want, ...present] = interpret(loaded, [x, ...caches]);
       const { dims, data } = y as Tensor;
       expectClose([{ kind: 'tensor', dtype: 'float32', dims, data: data as Float32Array }], [want]);
       caches = present;
     }
   });
+});
+
+test('branches that are taken in turns are planned as from nothing', async () => {
+  // In the first branch "n" is read once, so that the sum may take its memory; in the second it is read again.
+  const once = graph({
+    nodes: [node('Add', ['n', 'n2'], ['sum'])],
+    outputs: [port('sum', 'float32', ['length'])],
+  });
+  const twice = graph({
+    nodes: [node('Add', ['n', 'n2'], ['part']), node('Mul', ['part', 'n'], ['product'])],
+    outputs: [port('product', 'float32', ['length'])],
+  });
+  const bytes = model({
+    nodes: [
+      node('Neg', ['x'], ['n']),
+      node('Exp', ['x'], ['n2']),
+      node('If', ['flag'], ['y'], {
+        attributes: [attribute.graph('then_branch', once), attribute.graph('else_branch', twice)],
+      }),
+    ],
+    inputs: [port('x', 'float32', ['length']), port('flag', 'bool', [1])],
+    outputs: [port('y', 'float32', ['length'])],
+  });
+  const { graph: loaded } = loadModel(bytes, { files: openModelFile });
+  const warm = CompiledModel.openSync(bytes, { threads: 1 });
+  for (const [length, flag] of [
+    [4, 1],
+    [4, 0],
+    [5, 0],
+    [5, 1],
+    [6, 1],
+    [6, 0],
+    [7, 1],
+    [4, 1],
+  ]) {
+    const feeds: HostTensor[] = [
+      wave([length], length),
+      { kind: 'tensor', dtype: 'bool', dims: [1], data: Uint8Array.of(flag) },
+    ];
+    const fresh = CompiledModel.openSync(bytes, { threads: 1 });
+    expect(contentsOf(await warm.prepare(feeds))).toEqual(contentsOf(await fresh.prepare(feeds)));
+    expectClose(warm.runSync(feeds), interpret(loaded, feeds));
+    fresh.dispose();
+  }
+  warm.dispose();
 });
 
 test('plans that are kept do not grow in number', async () => {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { type DType, dtypeInfo } from '../../lib/ir/dtype.ts';
-import { floatDecoder, floatEncoder } from '../../lib/ir/float.ts';
+import { decodedFloats, floatDecoder, floatEncoder } from '../../lib/ir/float.ts';
 
 const types: DType[] = ['float16', 'bfloat16', 'float8e4m3fn', 'float8e4m3fnuz', 'float8e5m2', 'float8e5m2fnuz'];
 
@@ -44,4 +44,11 @@ test('values beyond the largest become infinite, NaN, or the largest', () => {
   expect(value('float8e5m2', -1e300, false)).toBe(-Infinity);
   expect(value('float8e5m2fnuz', 1e300, true)).toBe(57344);
   expect(value('float16', 5e-324, false)).toBe(0);
+});
+
+test.each(['float16', 'bfloat16'] as const)('%s: whole arrays become what single values do', (dtype) => {
+  const decode = floatDecoder(dtype)!;
+  const bits = Uint16Array.from({ length: 65536 }, (_, i) => i);
+  expect(decodedFloats(dtype, bits)).toEqual(Float32Array.from(bits, (each) => decode(each)));
+  expect(decodedFloats(dtype, new Uint16Array(0))).toEqual(new Float32Array(0));
 });
