@@ -49,7 +49,7 @@ function inputsOf(task: Task, batch: number, { RawImage }: Transformers): unknow
 /** The arguments after the inputs. */
 function argumentsOf(task: Task): unknown[] {
   if (task === 'feature-extraction') return [{ pooling: 'mean', normalize: true }];
-  if (task === 'zero-shot-classification') return [['ab', 'cd', 'ef', 'gh']];
+  if (task === 'zero-shot-classification') return [['ab', 'cd', 'ef', 'gh'], { hypothesis_template: 'b {}' }];
   if (task === 'token-classification') return [{ ignore_labels: [] }];
   if (task.endsWith('generation')) return [{ max_new_tokens: 24, min_new_tokens: 24, do_sample: false }];
   return [{ top_k: 100 }];
