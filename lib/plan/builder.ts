@@ -3,6 +3,7 @@
 import { InternalError } from '../errors.ts';
 import type { Node } from '../ir/graph.ts';
 import type { HostTensor } from '../ir/tensor.ts';
+import { finish } from '../ir/turns.ts';
 import type { Operand, StepParams } from '../ops/lower.ts';
 import { bytesInUse, placeBuffers } from './arena.ts';
 import { cutChannels } from './channel-blocks.ts';
@@ -61,6 +62,9 @@ type PendingConstant =
 const kindNumbers = { arena: 0, input: 1, output: 2, constant: 3 } as const;
 const MAGIC = 0xf111;
 const STEP = 1;
+
+/** Steps that are encoded at a stretch. */
+const STRETCH = 16;
 /** Numbers of the head, a buffer, and a step without its operands and parameters. */
 const [HEAD_NUMBERS, BUFFER_NUMBERS, STEP_NUMBERS] = [8, 7, 4];
 
@@ -168,14 +172,24 @@ export class PlanBuilder {
   }
 
   finish(): EncodedPlan {
+    return finish(this.encoding());
+  }
+
+  /** The plan; a generator, because that takes milliseconds. */
+  *encoding(): Generator<void, EncodedPlan> {
     const { offsets, arenaBytes, liveBytes } = this.#place();
+    yield;
     const constants = this.#usedConstants();
     const numberOf = new Map(constants.map((constant, i) => [constant, i]));
     const inputBytes = this.#sizesOf('input', this.#inputs);
     const outputBytes = this.#sizesOf('output', this.#outputs);
     const packedSizes: { at: number; constant: number }[] = [];
     const bufferNumber = this.#usedBuffers();
-    const params = this.#steps.map(({ kernel, params }) => encodeParams(this.#kernel(kernel).signature, params));
+    const params: Float64Array[] = [];
+    for (const [i, step] of this.#steps.entries()) {
+      params.push(encodeParams(this.#kernel(step.kernel).signature, step.params));
+      if (i % STRETCH === STRETCH - 1) yield;
+    }
     const length = this.#steps.reduce(
       (sum, { operands }, i) => sum + STEP_NUMBERS + operands.length + params[i].length,
       HEAD_NUMBERS + inputBytes.length + outputBytes.length + BUFFER_NUMBERS * bufferNumber.size,
@@ -199,6 +213,7 @@ export class PlanBuilder {
       }
       at += BUFFER_NUMBERS;
     }
+    yield;
     this.#steps.forEach((step, i) => {
       at = this.#encodeStep(step, params[i], bufferNumber, numbers, at);
     });

@@ -305,7 +305,7 @@ export class Part {
   }
 
   /** Closes the part: `results` are the values that somebody outside reads; `last` stands for the copies they need. */
-  finish(results: readonly Value[], last: Node): EncodedPlan {
+  *finish(results: readonly Value[], last: Node): Generator<void, EncodedPlan> {
     for (const value of results) {
       const row = this.row(value, last);
       if (!this.builder.makeOutput(row.buffer)) {
@@ -316,7 +316,8 @@ export class Part {
       this.outputs.push(value);
     }
     this.builder.cutChannels(this.context.l2 * this.context.threads);
-    return this.builder.finish();
+    yield;
+    return yield* this.builder.encoding();
   }
 
   #convert(value: Value, forms: Forms, layout: SegmentLayout, node: Node): SegmentForm {

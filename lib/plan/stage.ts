@@ -158,19 +158,20 @@ class StagePlanner {
     this.#facts.setUses(this.#memory.usesOf(this.#graph, () => this.#facts.findUses(this.#nodes)));
     this.#results = new Set(this.#outputs.map((output) => this.#facts.resolve(output)));
     const end = this.#at;
+    yield* this.#lookAhead(end);
     for (this.#at = 0; this.#at < end; ) {
       const node = this.#nodes[this.#at++];
       const conclusion = this.#running.get(node);
       const repeated = !conclusion || this.#repeat(node, conclusion);
-      if (!repeated) this.#emit(node, conclusion);
+      if (!repeated) yield* this.#emit(node, conclusion);
       if (!repeated || this.#at % STRETCH === 0) yield;
     }
     if (dynamic) {
       this.#at++;
-      this.#reference(dynamic, 'the shape of its result depends on data');
+      yield* this.#reference(dynamic, 'the shape of its result depends on data');
       yield;
     }
-    return this.#finish(dynamic !== undefined);
+    return yield* this.#finish(dynamic !== undefined);
   }
 
   /** Types of all nodes up to the first whose shapes depend on data, which is returned. */
@@ -185,6 +186,16 @@ class StagePlanner {
       if (this.#at % STRETCH === 0) yield;
     }
     return undefined;
+  }
+
+  /** Finds out what windows want of the values before them, in turns from the last to the first: the facts remember it. */
+  *#lookAhead(end: number): Generator<void, void> {
+    const nodes = this.#nodes.slice(0, end);
+    if (!nodes.some(({ domain, op }) => findOp(domain, op)?.window)) return;
+    for (const [i, node] of nodes.reverse().entries()) {
+      for (const output of node.outputs) if (output) this.#facts.stridesAhead(output);
+      if (i % STRETCH === 0) yield;
+    }
   }
 
   /** Refuses a value of impossible sizes, or that no memory holds, before anything is made for it. */
@@ -206,8 +217,8 @@ class StagePlanner {
     }
   }
 
-  #finish(more: boolean): Stage {
-    this.#closePart(this.#at);
+  *#finish(more: boolean): Generator<void, Stage> {
+    yield* this.#closePart(this.#at);
     const rest = { nodes: this.#nodes.slice(this.#at), outputs: this.#outputs, aliases: this.#facts.aliases };
     return {
       sections: this.#sections,
@@ -283,9 +294,9 @@ class StagePlanner {
     if (!contents) this.#running.set(node, conclusion);
   }
 
-  #emit(node: Node, conclusion: Conclusion): void {
+  *#emit(node: Node, conclusion: Conclusion): Generator<void, void> {
     const reason = this.#lower(node, conclusion);
-    if (reason !== undefined) this.#reference(node, reason);
+    if (reason !== undefined) yield* this.#reference(node, reason);
   }
 
   /** Does again what a lowering for the same types did. */
@@ -348,8 +359,8 @@ class StagePlanner {
     return this.#results.has(value);
   }
 
-  #reference(node: Node, reason: string): void {
-    this.#closePart(this.#at - 1);
+  *#reference(node: Node, reason: string): Generator<void, void> {
+    yield* this.#closePart(this.#at - 1);
     const captures: (readonly [Value, Value])[] = [];
     for (const body of bodiesOf(node)) {
       for (const { outer } of body.captures) captures.push([outer, this.#facts.resolve(outer)]);
@@ -359,7 +370,7 @@ class StagePlanner {
   }
 
   /** Ends the native plan in the making: what nodes from number `from` on and the caller read becomes its outputs. */
-  #closePart(from: number): void {
+  *#closePart(from: number): Generator<void, void> {
     const part = this.#part;
     this.#part = undefined;
     if (!part) return;
@@ -370,7 +381,7 @@ class StagePlanner {
     for (const output of this.#outputs) left.add(this.#facts.resolve(output));
     const results = part.computed().filter((value) => left.has(value));
     if (results.length === 0) return;
-    const plan = part.finish(results, this.#nodes[Math.max(0, this.#at - 1)]);
+    const plan = yield* part.finish(results, this.#nodes[Math.max(0, this.#at - 1)]);
     const outputTypes = part.outputs.map((value) => this.#facts.tensor(value));
     this.#sections.push({ kind: 'native', plan, inputs: part.inputs, outputs: part.outputs, outputTypes });
   }
