@@ -284,7 +284,8 @@ export function absorbMerge(editor: GraphEditor, node: Node, axes: string): void
   editor.remove([merge.turn]);
 }
 
-function fuse(graph: Graph): boolean {
+/** Calls `fuseAt` for every float32 softmax; true where it changed something. */
+export function atSoftmaxes(graph: Graph, fuseAt: (editor: GraphEditor, softmax: Node) => boolean): boolean {
   const editor = new GraphEditor(graph);
   let changed = false;
   for (const node of [...graph.nodes]) {
@@ -293,4 +294,7 @@ function fuse(graph: Graph): boolean {
   return changed;
 }
 
-export const fuseAttention: Pass = { name: 'fuse-attention', run: (graph) => everyGraph(graph, fuse) };
+export const fuseAttention: Pass = {
+  name: 'fuse-attention',
+  run: (graph) => everyGraph(graph, (each) => atSoftmaxes(each, fuseAt)),
+};

@@ -1,9 +1,17 @@
 /** Attention whose operands, scores and weights a quantized graph rounds to bytes becomes one attention over bytes. */
 
-import type { Graph, Node, Value } from '../ir/graph.ts';
-import { everyGraph, GraphEditor } from './editor.ts';
-import { type AttentionOperand, absorbMerge, maskOf, operandOf, overLastAxis, scoresOf } from './fuse-attention.ts';
-import { float, int, isFloat32, isOp, shapeOf, string } from './match.ts';
+import type { Node, Value } from '../ir/graph.ts';
+import { everyGraph, type GraphEditor } from './editor.ts';
+import {
+  type AttentionOperand,
+  absorbMerge,
+  atSoftmaxes,
+  maskOf,
+  operandOf,
+  overLastAxis,
+  scoresOf,
+} from './fuse-attention.ts';
+import { float, int, isOp, shapeOf, string } from './match.ts';
 import type { Pass } from './pass.ts';
 import { bytesBehind, dequantizes, type Quantization, quantizes, sameQuantization } from './quantized-view.ts';
 
@@ -74,16 +82,7 @@ function fuseAt(editor: GraphEditor, softmax: Node): boolean {
   return true;
 }
 
-function fuse(graph: Graph): boolean {
-  const editor = new GraphEditor(graph);
-  let changed = false;
-  for (const node of [...graph.nodes]) {
-    if (isOp(node, 'Softmax') && isFloat32(node.outputs[0])) changed = fuseAt(editor, node) || changed;
-  }
-  return changed;
-}
-
 export const fuseQuantizedAttention: Pass = {
   name: 'fuse-quantized-attention',
-  run: (graph) => everyGraph(graph, fuse),
+  run: (graph) => everyGraph(graph, (each) => atSoftmaxes(each, fuseAt)),
 };

@@ -152,8 +152,8 @@ FILIGREE_INLINE DenseAt placeTiles(const Dense& d, const TileBlock& block, int64
   return at;
 }
 
-/// Row group `unit` of all groups over a block of tiles.
-void runRowGroup(const Dense& d, int64_t unit, const TileBlock& block) {
+/// Row group `unit` of all groups over a block of tiles; `more` where the next one follows.
+void runRowGroup(const Dense& d, int64_t unit, const TileBlock& block, bool more) {
   const Cut& cut = d.cut;
   const ConvParams& p = d.p;
   const int64_t group = unit / cut.groups, first = group * cut.rows + cut.firstRow(unit % cut.groups);
@@ -175,11 +175,12 @@ void runRowGroup(const Dense& d, int64_t unit, const TileBlock& block) {
     const bool last = pass == cut.passes - 1;
     DensePass what = {panel + rows + channel * cut.taps * rows, panel, pass == 0, last, fetch, d.clamp, nullptr, 0};
     const int64_t bytes = rows * taps.channels * cut.taps * 4;
-    const char* const next = reinterpret_cast<const char*>(what.weights) + bytes;
-    what.ahead_step = ceilDivide(rows * 4 * together, block.count);
+    const bool fetches = more || !last;
+    const char* const next = reinterpret_cast<const char*>(what.weights) + (fetches ? bytes : 0);
+    what.ahead_step = fetches ? ceilDivide(rows * 4 * together, block.count) : 0;
     for (int64_t tile = 0; tile < block.count;) {
       const int64_t count = block.count - tile >= together ? together : 1;
-      what.ahead = next + bytes * tile / block.count;
+      what.ahead = fetches ? next + bytes * tile / block.count : next;
       const DenseAt at = placeTiles(d, block, tile, count, group * cut.channels + channel, first);
       (count == together ? many : one)(taps, what, at);
       for (int64_t t = 0; last && !d.clamp.all && t < count; t++) {
@@ -201,7 +202,7 @@ void runDense(const Step& step, Range* range) {
   for (int64_t tile = begin; tile < end; tile += size) {
     block.count = least(size, end - tile);
     locateTiles(d.p, tile, &block);
-    for (int64_t unit = firstGroup; unit < lastGroup; unit++) runRowGroup(d, unit, block);
+    for (int64_t unit = firstGroup; unit < lastGroup; unit++) runRowGroup(d, unit, block, unit + 1 < lastGroup);
   }
 }
 

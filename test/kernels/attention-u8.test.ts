@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { place } from './attention-places.ts';
 import { isas, random, run } from './harness.ts';
 
 type Bytes = Uint8Array | Int8Array;
@@ -39,18 +40,6 @@ const cases: Case[] = [
   { queries: 0, keys: 3, headSize: 4 },
   { queries: 6, keys: 7, headSize: 0 },
 ];
-
-/** Strides along b, h, s, d of an operand of these sizes in this order, its offset, and its elements. */
-function place(sizes: readonly number[], layout: string): { at: number[]; count: number } {
-  let count = 1;
-  const at = [0, 0, 0, 0, 0];
-  for (const letter of [...layout].reverse()) {
-    const axis = 'bhsd'.indexOf(letter);
-    at[axis] = count;
-    count *= sizes[axis];
-  }
-  return { at, count };
-}
 
 function bytes(count: number, signed: number, seed: number): Bytes {
   const values = Array.from(random(count, seed), (x) => Math.floor((x + 1) * 128));

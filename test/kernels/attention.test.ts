@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { place } from './attention-places.ts';
 import { isas, random, run } from './harness.ts';
 
 interface Case {
@@ -71,18 +72,6 @@ const cases: Case[] = [
   { queries: 0, keys: 3, headSize: 4 },
   { queries: 6, keys: 7, headSize: 0 },
 ];
-
-/** Strides along b, h, s, d of an operand of these sizes in this order, and its elements. */
-function place(sizes: readonly number[], layout: string): { at: number[]; count: number } {
-  let count = 1;
-  const at = [0, 0, 0, 0, 0];
-  for (const letter of [...layout].reverse()) {
-    const axis = 'bhsd'.indexOf(letter);
-    at[axis] = count;
-    count *= sizes[axis];
-  }
-  return { at, count };
-}
 
 function problem(c: Case) {
   const { batch = 1, heads = 1, kvHeads = heads, queries, keys, headSize, valueSize = headSize } = c;
