@@ -2,6 +2,7 @@
 
 import type { NumericStorage } from '../../lib/ir/dtype.ts';
 import type { StepParams } from '../../lib/ops/lower.ts';
+import { type Isa, lanesOf } from '../../lib/runtime/machine.ts';
 import { type NativeBlob, native } from '../../lib/runtime/native.ts';
 import { type Peaks, readTime } from '../../lib/runtime/peaks.ts';
 import { time } from '../../test/kernels/harness.ts';
@@ -46,17 +47,8 @@ export interface KernelResult {
   readonly bound: 'FMA' | 'loads' | 'bandwidth';
 }
 
-const lanesOf: Readonly<Record<string, number>> = {
-  portable: 4,
-  avx2: 8,
-  avx512: 16,
-  avx512vnni: 16,
-  avx512bf16: 16,
-  amx: 16,
-};
-
 /** Floats of a vector of this instruction set. */
-export const vectorLanes = (isa: string): number => lanesOf[isa] ?? 4;
+export const vectorLanes = (isa: string): number => lanesOf[isa as Isa] ?? 4;
 
 /** Vectors that a cache line of 16 floats takes. */
 export const lineVectors = (isa: string): number => 16 / vectorLanes(isa);

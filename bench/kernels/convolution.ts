@@ -1,6 +1,6 @@
 /** Convolutions and linear layers over segment maps: dense and sparse, of floats and bytes. */
 
-import { LANE_ROWS } from '../../lib/ir/segments.ts';
+import { LANE_ROWS, laneBlockRows } from '../../lib/ir/segments.ts';
 import type { StepParams } from '../../lib/ops/lower.ts';
 import { pack, random, sparseWeights } from '../../test/kernels/harness.ts';
 import { windowParams } from '../../test/kernels/windows.ts';
@@ -36,9 +36,6 @@ function denseBlock(isa: string, bytes: boolean): { rows: number; tiles: number 
   if (isa === 'avx2') return { rows: bytes ? 4 : 6, tiles: 1 };
   return { rows: bytes ? 4 : 3, tiles: 1 };
 }
-
-/** Lanes that conv.segments.lanes keeps in registers, as rows of a product (native/kernels/conv_segments_lanes.cc). */
-const laneRows = (isa: string): number => (lineVectors(isa) === 1 ? 14 : 6);
 
 const usedLanes = ({ output: { lanes } }: Layer): number => lanes.images * lanes.y * lanes.x;
 
@@ -88,7 +85,7 @@ function loadsOf(
   if (form === 'lanes') {
     const panels = Math.ceil(layer.m / (2 * vectorLanes(isa)));
     const lanes = usedLanes(layer);
-    return panels * tiles * columns * (2 * Math.ceil(lanes / laneRows(isa)) + lanes);
+    return panels * tiles * columns * (2 * Math.ceil(lanes / laneBlockRows(vectorLanes(isa))) + lanes);
   }
   const block = denseBlock(isa, bytes);
   const blocks = Math.ceil(layer.m / block.rows) * Math.ceil(tiles / block.tiles);

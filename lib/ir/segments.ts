@@ -127,13 +127,6 @@ export class SegmentLayout {
     return groups * depth * (b.top + this.tileRows + b.bottom) * (b.left + this.tileColumns + b.right);
   }
 
-  /** Share of the lanes of interior tiles that hold positions. */
-  get efficiency(): number {
-    const { n, h, w } = this.size;
-    const groups = Math.ceil(n / this.lanes.images);
-    return (n * h * w) / (groups * this.tileRows * this.tileColumns * SEGMENT_LANES);
-  }
-
   /** The 16 integers of native/kernels/segments.h. */
   encode(): number[] {
     const { n, c, d, h, w } = this.size;
@@ -205,29 +198,59 @@ const laneChoices: readonly Lanes[] = (() => {
   return all;
 })();
 
-/** Most lanes that kernels with lanes as rows take at once. */
+/** More lanes than this are left to kernels with lanes as vectors. */
 export const LANE_ROWS = 14;
 
-/**
- * Work of a tile, in lanes: kernels with lanes as vectors compute all 16, those with lanes as rows the ones in use, and
- * a little more for turning the result.
- */
-function laneWork(lanes: Lanes, asRows: boolean): number {
-  const used = lanes.images * lanes.y * lanes.x;
-  return asRows && used <= LANE_ROWS ? used + 0.5 : SEGMENT_LANES;
+/** Rows that a kernel with lanes as rows keeps in registers (native/kernels/conv_segments_lanes.cc). */
+export const laneBlockRows = (vectorLanes: number): number => (vectorLanes === 16 ? 14 : 6);
+
+/** Fewer rows wait for their sums, of which each has two: a sum takes four steps, and two are begun in one. */
+const LEAST_ROWS = 5;
+
+/** What a block of rows costs besides, in rows: it loads the weights and turns its sums. */
+const BLOCK_ROWS = 0.5;
+
+/** Work of so many lanes where they are rows, `block` at a time. */
+function rowsWork(lanes: number, block: number): number {
+  const blocks = Math.ceil(lanes / block);
+  let work = 0;
+  for (let i = 0; i < blocks; i++) {
+    const rows = Math.floor((lanes * (i + 1)) / blocks) - Math.floor((lanes * i) / blocks);
+    work += Math.max(LEAST_ROWS, rows) + BLOCK_ROWS;
+  }
+  return work;
 }
 
-/** Share of a kernel's work on interior tiles that is done on positions. */
-export function layoutEfficiency(layout: SegmentLayout, asRows: boolean): number {
-  return (layout.efficiency * SEGMENT_LANES) / laneWork(layout.lanes, asRows);
+/**
+ * Lanes that kernels work on for all interior tiles of an image's depth: those with lanes as vectors compute all 16,
+ * those with lanes as rows, `block` at a time, the ones in use, less those past the edge that lie evenly.
+ */
+function layoutWork({ size, lanes, tileRows, tileColumns }: SegmentLayout, block: number): number {
+  const groups = Math.ceil(size.n / lanes.images);
+  const used = lanes.images * lanes.y * lanes.x;
+  if (block === 0 || used > LANE_ROWS) return groups * tileRows * tileColumns * SEGMENT_LANES;
+  const past = (tiles: number, count: number, extent: number) => Math.min(tiles, Math.max(0, tiles * count - extent));
+  const thin = lanes.x === 2 ? past(tileColumns, 2, size.w) : 0;
+  const low = lanes.images === 1 ? past(tileRows, lanes.y, size.h) : 0;
+  const rest = tileColumns - thin;
+  const perGroup =
+    tileRows * thin * rowsWork(used / 2, block) +
+    rest * (low * rowsWork(used - lanes.x, block) + (tileRows - low) * rowsWork(used, block));
+  return groups * perGroup;
+}
+
+/** Share of a kernel's work on interior tiles that is done on positions; `block` as for `bestLayout`. */
+export function layoutEfficiency(layout: SegmentLayout, block: number): number {
+  const { n, h, w } = layout.size;
+  return (n * h * w) / layoutWork(layout, block);
 }
 
 /**
  * The layout with the least work for a map whose tiles must divide by `multipleY` and `multipleX` (the strides that
- * follow); `asRows` where kernels with lanes as rows will run. Among equals the one with the fewest images a group: its
- * maps are smallest.
+ * follow); `block` is how many rows a kernel with lanes as rows takes at a time, 0 where another will run. Among equals
+ * the one with the fewest images a group: its maps are smallest.
  */
-export function bestLayout(size: MapSize, multipleY: number, multipleX: number, asRows = false): SegmentLayout {
+export function bestLayout(size: MapSize, multipleY: number, multipleX: number, block = 0): SegmentLayout {
   let best: SegmentLayout | undefined;
   let bestScore = 0;
   for (const lanes of laneChoices) {
@@ -238,7 +261,7 @@ export function bestLayout(size: MapSize, multipleY: number, multipleX: number, 
     // A long seam costs border work: square segments are better at equal waste, fewer images keep maps in cache, and
     // fewer lanes let kernels with lanes as rows do less.
     const seam = (lanes.y + lanes.x) / 1000 + (lanes.images - 1) / 500 + (lanes.images * lanes.y * lanes.x) / 500;
-    const score = layoutEfficiency(layout, asRows) - seam;
+    const score = layoutEfficiency(layout, block) - seam;
     if (!best || score > bestScore) {
       best = layout;
       bestScore = score;

@@ -3,6 +3,7 @@
 import {
   bestLayout,
   LANE_ROWS,
+  laneBlockRows,
   layoutEfficiency,
   type MapSize,
   SegmentLayout,
@@ -37,7 +38,7 @@ export function mapSize(dims: readonly number[]): MapSize {
 }
 
 /** A layout is given up for another where less than this share of the best one's lanes would work. */
-const KEEP_EFFICIENCY = 0.85;
+const KEEP_EFFICIENCY = 0.92;
 
 interface LayoutPair {
   readonly input: SegmentLayout;
@@ -64,7 +65,7 @@ function freshLayout(
   output: MapSize,
   window: Window,
   ahead: readonly [number, number],
-  asRows: boolean,
+  block: number,
 ): LayoutPair {
   const [, sy, sx] = window.strides;
   const cover = {
@@ -75,8 +76,8 @@ function freshLayout(
   let best: SegmentLayout | undefined;
   // Tiles that later strides divide save conversions, unless they waste too many lanes here.
   for (let [y, x] = ahead; ; y = Math.ceil(y / 2), x = Math.ceil(x / 2)) {
-    const layout = bestLayout(cover, y, x, asRows);
-    const gain = best ? layoutEfficiency(layout, asRows) / layoutEfficiency(best, asRows) : Number.POSITIVE_INFINITY;
+    const layout = bestLayout(cover, y, x, block);
+    const gain = best ? layoutEfficiency(layout, block) / layoutEfficiency(best, block) : Number.POSITIVE_INFINITY;
     if (!best || gain * KEEP_EFFICIENCY > 1) best = layout;
     if (y === 1 && x === 1) break;
   }
@@ -88,17 +89,17 @@ function freshLayout(
 }
 
 /**
- * Layouts of a windowed operator's input and output: the input's own where it serves, else the best. `asRows` where a
- * kernel with lanes as rows will run.
+ * Layouts of a windowed operator's input and output: the input's own where it serves, else the best. `block` is how many
+ * rows a kernel with lanes as rows takes at a time, 0 where another will run.
  */
-export function windowLayouts(ctx: LowerContext, window: Window, asRows = false): LayoutPair {
+export function windowLayouts(ctx: LowerContext, window: Window, block = 0): LayoutPair {
   const input = mapSize(ctx.dims(0));
   const output = mapSize(ctx.outputDims(0));
-  const fresh = freshLayout(input, output, window, ctx.stridesAhead(0), asRows);
+  const fresh = freshLayout(input, output, window, ctx.stridesAhead(0), block);
   const own = ctx.segmentsOf(0);
   const kept = own && keptLayout(own, output, window);
   const pair =
-    kept && layoutEfficiency(kept, asRows) >= KEEP_EFFICIENCY * layoutEfficiency(fresh.output, asRows)
+    kept && layoutEfficiency(kept, block) >= KEEP_EFFICIENCY * layoutEfficiency(fresh.output, block)
       ? { input: own, output: kept }
       : fresh;
   return { input: pair.input.withBorders(windowBorders(window)), output: pair.output };
@@ -164,17 +165,18 @@ function chooseKernel(ctx: LowerContext, conv: NativeConv, channels: number): Ke
   return 'dense';
 }
 
-/** Output channels of a panel of the kernel with lanes as rows; fewer leave it idle. */
-const PANEL_CHANNELS = 32;
+/** Vectors of output channels in a panel of the kernel with lanes as rows; fewer channels leave it idle. */
+const PANEL_VECTORS = 2;
 
-/** Shorter sums do not pay for turning the result of the kernel with lanes as rows. */
-const LANES_DEPTH = 200;
+/** Shorter sums do not pay for turning the result of the kernel with lanes as rows, in vectors of 16 or fewer. */
+const LANES_DEPTH = { wide: 200, narrow: 64 } as const;
 
 /** True where sums are long and output channels fill the panels of the kernel with lanes as rows. */
 function suitsLanes(ctx: LowerContext, conv: NativeConv): boolean {
   const channels = ctx.outputDims(0)[1] / conv.group;
-  const filled = channels / (Math.ceil(channels / PANEL_CHANNELS) * PANEL_CHANNELS);
-  return filled >= 0.9 && sizeOf(ctx.dims(1).slice(1)) >= LANES_DEPTH;
+  const panel = PANEL_VECTORS * ctx.vectorLanes;
+  const filled = channels / (Math.ceil(channels / panel) * panel);
+  return filled >= 0.9 && sizeOf(ctx.dims(1).slice(1)) >= LANES_DEPTH[ctx.vectorLanes === 16 ? 'wide' : 'narrow'];
 }
 
 const usedLanes = ({ lanes }: SegmentLayout): number => lanes.images * lanes.y * lanes.x;
@@ -208,8 +210,9 @@ export function lowerConv(ctx: LowerContext, conv: NativeConv): string | undefin
   if (conv.window.pads.some((pad) => pad < 0)) return 'negative padding';
   if (sizeOf(ctx.dims(0)) === 0 || sizeOf(ctx.outputDims(0)) === 0) return 'an empty tensor';
   const first = chooseKernel(ctx, conv, ctx.dims(0)[1]);
-  const layouts = windowLayouts(ctx, conv.window, first === 'dense' && suitsLanes(ctx, conv));
-  const kind = first === 'dense' && suitsLanes(ctx, conv) && usedLanes(layouts.output) <= LANE_ROWS ? 'lanes' : first;
+  const asRows = first === 'dense' && suitsLanes(ctx, conv);
+  const layouts = windowLayouts(ctx, conv.window, asRows ? laneBlockRows(ctx.vectorLanes) : 0);
+  const kind = asRows && usedLanes(layouts.output) <= LANE_ROWS ? 'lanes' : first;
   const weights = sizeOf(ctx.dims(1));
   const own = kind === 'depthwise' && makesBorders(conv.window, layouts.output);
   const taken = kind === 'depthwise' ? undefined : takenPositions(ctx, conv.window, layouts);

@@ -104,6 +104,8 @@ export interface LowerContext extends NodeReader {
   once(key: string, value: number): number;
   /** True where products may round their operands to bfloat16, and the addon has kernels that do. */
   readonly bf16: boolean;
+  /** Floats of a vector of the kernels. */
+  readonly vectorLanes: number;
   /** Threads a run may use. */
   readonly threads: number;
 }

@@ -258,7 +258,8 @@ export class Facts {
       for (const output of follows ? node.outputs : []) {
         if (!output) continue;
         const [y, x] = this.#stridesCached(output, depth + 1);
-        const window = op?.window ? this.windowOf(node) : undefined;
+        // A window moves over its first input alone; another is a residual.
+        const window = op?.window && node.inputs[0] === value ? this.windowOf(node) : undefined;
         rows = Math.max(rows, y * (window?.strides[1] ?? 1));
         columns = Math.max(columns, x * (window?.strides[2] ?? 1));
       }

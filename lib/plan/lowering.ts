@@ -35,6 +35,7 @@ export class NodeLowering extends NodeAccess implements LowerContext {
   readonly #recorder = new DeedRecorder();
   readonly threads: number;
   readonly bf16: boolean;
+  readonly vectorLanes: number;
 
   /** `inputs` are the node's, with values of inlined branches replaced. */
   constructor(node: Node, inputs: readonly (Value | null)[], part: Part, facts: ValueFacts, memory: NodeMemory) {
@@ -46,6 +47,7 @@ export class NodeLowering extends NodeAccess implements LowerContext {
     this.#memory = memory;
     this.threads = part.context.threads;
     this.bf16 = part.context.bf16;
+    this.vectorLanes = part.context.vectorLanes;
   }
 
   /** What has been done; undefined where types alone do not tell that it may be done again. */

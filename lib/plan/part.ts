@@ -17,6 +17,8 @@ import type { TypedTensor } from './typed.ts';
 export interface PlanContext {
   readonly kernels: ReadonlyMap<string, { id: number; signature: KernelSignature }>;
   readonly threads: number;
+  /** Floats of a vector. */
+  readonly vectorLanes: number;
   /** Bytes of a core's second-level cache. */
   readonly l2: number;
   /** Whether generated code may run. */

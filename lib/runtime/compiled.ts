@@ -149,7 +149,16 @@ export class CompiledModel {
     const bf16 = precision === 'bf16' && machine.bf16;
     const { nodes } = new PlanMemory();
     const program = (threads: number): Program => {
-      const plan = { kernels, threads, l2: machine.l2, jit, sparse, bf16, memoryLimit: memory };
+      const plan = {
+        kernels,
+        threads,
+        vectorLanes: machine.vectorLanes,
+        l2: machine.l2,
+        jit,
+        sparse,
+        bf16,
+        memoryLimit: memory,
+      };
       const context = {
         plan,
         weights: this.#weights,

@@ -2,10 +2,14 @@
 
 import { totalmem } from 'node:os';
 import type { KernelSignature } from '../plan/kernel.ts';
-import { native } from './native.ts';
+import { type Hardware, native } from './native.ts';
+
+export type Isa = Hardware['isa'];
 
 export interface Machine {
-  readonly isa: string;
+  readonly isa: Isa;
+  /** Floats of a vector. */
+  readonly vectorLanes: number;
   readonly cores: number;
   /** Bytes of a core's second-level cache. */
   readonly l2: number;
@@ -17,6 +21,16 @@ export interface Machine {
   readonly memory: number;
   readonly kernels: ReadonlyMap<string, { id: number; signature: KernelSignature }>;
 }
+
+/** Floats of a vector of each instruction set. */
+export const lanesOf: Readonly<Record<Isa, number>> = {
+  portable: 4,
+  avx2: 8,
+  avx512: 16,
+  avx512vnni: 16,
+  avx512bf16: 16,
+  amx: 16,
+};
 
 /** Where the system does not tell. */
 const USUAL_L2 = 2 ** 20;
@@ -36,7 +50,8 @@ export function thisMachine(): Machine {
     const { cores, jit, l2, fastBf16Vectors } = addon.hardware();
     const kernels = new Map(addon.kernels(isa).map((signature, id) => [signature.name, { id, signature }]));
     const bf16 = kernels.has('matmul.bf16') && (isa === 'amx' || fastBf16Vectors);
-    machine = { isa, cores, l2: l2 || USUAL_L2, jit, bf16, memory: usableMemory(), kernels };
+    const memory = usableMemory();
+    machine = { isa, vectorLanes: lanesOf[isa], cores, l2: l2 || USUAL_L2, jit, bf16, memory, kernels };
   }
   return machine;
 }

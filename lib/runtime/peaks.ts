@@ -2,8 +2,8 @@
 
 import type { Node } from '../ir/graph.ts';
 import { PlanBuilder } from '../plan/builder.ts';
-import { thisMachine } from './machine.ts';
-import { type Hardware, native } from './native.ts';
+import { type Isa, lanesOf, thisMachine } from './machine.ts';
+import { native } from './native.ts';
 
 /** Bytes a nanosecond (GB/s) of reading data that lies in memory of `bytes`. */
 export interface ReadRate {
@@ -33,15 +33,7 @@ const REPEATS = 8;
 /** Enough to leave the caches that one machine's processes can hope for, and little enough to be quick. */
 const MEMORY_BYTES = 128 * 2 ** 20;
 
-const lanesOf: Readonly<Record<Hardware['isa'], number>> = {
-  portable: 4,
-  avx2: 8,
-  avx512: 16,
-  avx512vnni: 16,
-  avx512bf16: 16,
-  amx: 16,
-};
-const byteFactors: Readonly<Record<Hardware['isa'], number>> = {
+const byteFactors: Readonly<Record<Isa, number>> = {
   portable: 1,
   avx2: 2,
   avx512: 2,

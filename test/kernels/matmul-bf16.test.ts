@@ -50,6 +50,10 @@ function pairRows(isa: string, x: Float32Array, rows: number, depth: number, par
   return y;
 }
 
+test.skipIf(bf16Isas.length > 0)('no instruction set here has products of bfloat16', () => {
+  expect(() => run('portable', 'matmul.bf16', [], {})).toThrow('matmul.bf16');
+});
+
 describe.each(bf16Isas)('matmul.bf16 on %s', (isa) => {
   test.each(cases)('%j', (c) => {
     const { rows, depth, columns, matrices = 1 } = c;

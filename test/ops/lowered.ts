@@ -63,8 +63,8 @@ export function runLowered(c: LoweredCase, threads = 2): Lowered {
 export function runGraph(graph: Graph, bindings: ReadonlyMap<Value, HostValue>, threads = 2, l2 = 2 ** 21): Lowered {
   const machine = thisMachine();
   const weights = new Weights(machine);
-  const { kernels, jit } = machine;
-  const plan = { kernels, threads, l2, jit, sparse: true, bf16: false, memoryLimit: 2 ** 34 };
+  const { kernels, jit, vectorLanes } = machine;
+  const plan = { kernels, threads, vectorLanes, l2, jit, sparse: true, bf16: false, memoryLimit: 2 ** 34 };
   const program = new Program(graph, { plan, weights, planMemory: new PlanMemory(), planLimit: 4 }, (body) =>
     driveSync(body, { threads, priority: 0 }),
   );

@@ -28,10 +28,11 @@ function weights(rows: number, columns: number): Value {
 
 /** Plans of a graph for items of these dimensions, of every size. */
 function stagesOf(graph: Graph, item: readonly number[]): Stage[] {
-  const { kernels, jit, memory } = thisMachine();
+  const { kernels, jit, vectorLanes, memory } = thisMachine();
   const context: PlanContext = {
     kernels,
     threads: 1,
+    vectorLanes,
     l2: 2 ** 21,
     jit,
     sparse: true,

@@ -17,8 +17,17 @@ function kernelsFor(rows: number, jit: boolean): string[] {
   };
   y.producer = product;
   const graph: Graph = { name: 'g', inputs: [x], outputs: [y], nodes: [product], captures: [] };
-  const { kernels, memory } = thisMachine();
-  const context = { kernels, threads: 1, l2: 2 ** 21, jit, sparse: true, bf16: false, memoryLimit: memory };
+  const { kernels, vectorLanes, memory } = thisMachine();
+  const context = {
+    kernels,
+    threads: 1,
+    vectorLanes,
+    l2: 2 ** 21,
+    jit,
+    sparse: true,
+    bf16: false,
+    memoryLimit: memory,
+  };
   const typed = new Map([[x, { kind: 'tensor', dtype: 'float32', dims: [rows, 64] } as const]]);
   const planning = planStage(wholeGraph(graph), typed, context, new PlanMemory());
   for (;;) {
