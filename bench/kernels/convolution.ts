@@ -158,6 +158,12 @@ export function floatCall(
   };
 }
 
+/** Whole numbers from -108 to 108 but 0, small ones more often, as trained weights have them. */
+function bellShaped(count: number): Int8Array {
+  const [a, b, c] = [3, 4, 7].map((seed) => random(count, seed)) as [Float32Array, Float32Array, Float32Array];
+  return Int8Array.from(a, (value, i) => Math.round(36 * (value + b[i]! + c[i]!)) || 1);
+}
+
 /** A layer of bytes whose zeros come in blocks of four input channels. */
 export function byteCall(isa: string, form: WeightForm, layer: Layer, density: number, tuning = noTuning): KernelCall {
   const kernel = `conv.segments.${form}.u8`;
@@ -165,10 +171,10 @@ export function byteCall(isa: string, form: WeightForm, layer: Layer, density: n
   const taps = window.kernel[1] * window.kernel[2];
   const quads = Math.ceil(c / 4);
   const pattern = patternOf(layer, 4, density);
-  const weights = Int8Array.from({ length: m * c * taps }, (_, i) => {
+  const weights = bellShaped(m * c * taps).map((weight, i) => {
     const channel = Math.floor(i / taps) % c;
     const row = Math.floor(i / (taps * c));
-    return pattern.keep[(row * quads + (channel >> 2)) * taps + (i % taps)] === 0 ? 0 : 1 + (i % 100);
+    return pattern.keep[(row * quads + (channel >> 2)) * taps + (i % taps)] === 0 ? 0 : weight;
   });
   const dense = form === 'dense' || form === 'tiles';
   const types = { weights_unsigned: 0, input_signed: 0, input_zero_point: 0 };

@@ -23,8 +23,8 @@ interface Shape {
   readonly output: SegmentLayout;
 }
 
-/** A quad of weights is multiplied where any of the four is not zero: sparse pays from fewer nonzeros than in float32. */
-const SPARSE_DENSITY = { sparse: 0.3, packed: 0.12 } as const;
+/** Above this share of quads of weights with any that is not zero the dense kernels are as fast. */
+const SPARSE_QUADS = { sparse: 0.75, packed: 0.5 } as const;
 
 type Kind = 'sparse' | 'packed' | 'dense' | 'tiles' | 'depthwise';
 
@@ -44,11 +44,12 @@ function denseKind(ctx: LowerContext, { groups, input }: Shape): Kind {
  * ResNet-50 and BERT (docs/design/050-amx.md).
  */
 function isSparse(ctx: LowerContext, shape: Shape, kind: 'sparse' | 'packed', rival: Kind): boolean {
-  if (!ctx.hasKernel(`conv.segments.${kind}.u8`) || ctx.density(1) > SPARSE_DENSITY[kind]) return false;
-  if (rival !== 'tiles') return true;
+  if (!ctx.hasKernel(`conv.segments.${kind}.u8`)) return false;
+  const quads = ctx.blockDensity(1, shape.transposed ? 0 : 1);
+  if (rival !== 'tiles') return quads <= SPARSE_QUADS[kind];
   const depth = (shape.input.size.c / shape.groups) * sizeOf(shape.window.kernel);
-  const bound = kind === 'sparse' ? Math.min(SPARSE_DENSITY.sparse, 0.13 + 20 / depth) : 0.03;
-  return ctx.blockDensity(1, shape.transposed ? 0 : 1) <= bound;
+  const bound = kind === 'sparse' ? Math.min(0.3, 0.13 + 20 / depth) : 0.03;
+  return quads <= bound;
 }
 
 function chooseKind(ctx: LowerContext, shape: Shape): Kind {

@@ -1,8 +1,10 @@
 #include "jit/stream.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <numeric>
+#include <utility>
 #include <vector>
 
 #include "jit/columns.h"
@@ -44,6 +46,27 @@ class Writer {
   size_t size_ = 0;
 };
 
+/// True where both pairs of four signed bytes have magnitudes that add up to at most `safe_pair`.
+bool isSafe(uint32_t bits, int safe_pair) {
+  int8_t w[4];
+  std::memcpy(w, &bits, sizeof w);
+  return std::abs(w[0]) + std::abs(w[1]) <= safe_pair && std::abs(w[2]) + std::abs(w[3]) <= safe_pair;
+}
+
+/// Four signed bytes halved, towards minus infinity; and what is left of them.
+std::pair<uint32_t, uint32_t> halve(uint32_t bits) {
+  int8_t w[4], low[4], high[4];
+  std::memcpy(w, &bits, sizeof w);
+  for (int i = 0; i < 4; i++) {
+    low[i] = static_cast<int8_t>(w[i] >> 1);
+    high[i] = static_cast<int8_t>(w[i] - low[i]);
+  }
+  uint32_t parts[2];
+  std::memcpy(&parts[0], low, sizeof low);
+  std::memcpy(&parts[1], high, sizeof high);
+  return {parts[0], parts[1]};
+}
+
 struct Matrix {
   std::vector<StreamColumn> columns;
   /// Nonzeros of row r: [begin[r], begin[r + 1]) with ascending column numbers.
@@ -51,8 +74,8 @@ struct Matrix {
   std::vector<StreamEntry> entries;
 };
 
-/// All rows over the used columns, by tap, then line.
-Matrix gather(const Source& source) {
+/// All rows over the used columns, by tap, then line; `safe_pair` as for streamU8Bytes.
+Matrix gather(const Source& source, int safe_pair) {
   Matrix matrix;
   matrix.begin.assign(static_cast<size_t>(source.rows()) + 1, 0);
   const int64_t total = source.lines() * source.taps();
@@ -65,7 +88,10 @@ Matrix gather(const Source& source) {
   for (int64_t first = 0; first < source.rows(); first += kAtOnce) {
     source.collect(0, 1, first, std::min(kAtOnce, source.rows() - first), &piece);
     for (const Column& column : piece.columns) slot(column) = 1;
-    for (const Nonzero& nonzero : piece.nonzeros) matrix.begin[static_cast<size_t>(first + nonzero.row) + 1]++;
+    for (const Nonzero& nonzero : piece.nonzeros) {
+      const int64_t entries = safe_pair && !isSafe(nonzero.bits, safe_pair) ? 2 : 1;
+      matrix.begin[static_cast<size_t>(first + nonzero.row) + 1] += entries;
+    }
   }
   for (int64_t i = 0; i < total; i++) {
     int32_t& place = number[static_cast<size_t>(i)];
@@ -82,7 +108,13 @@ Matrix gather(const Source& source) {
     for (const Column& column : piece.columns) {
       for (; i < column.end; i++) {
         const size_t row = static_cast<size_t>(first + piece.nonzeros[i].row);
-        matrix.entries[static_cast<size_t>(next[row]++)] = {slot(column), piece.nonzeros[i].bits};
+        uint32_t bits = piece.nonzeros[i].bits;
+        if (safe_pair && !isSafe(bits, safe_pair)) {
+          const auto [low, high] = halve(bits);
+          matrix.entries[static_cast<size_t>(next[row]++)] = {slot(column), low};
+          bits = high;
+        }
+        matrix.entries[static_cast<size_t>(next[row]++)] = {slot(column), bits};
       }
     }
   }
@@ -122,8 +154,8 @@ void writeRuns(const std::vector<RowPart>& parts, int32_t first_column, Writer* 
 
 /// `header` is filled up to groups; bias and scale have a word a row, scale may be empty.
 int64_t writeStream(const Source& source, StreamHeader header, const std::vector<uint32_t>& bias,
-                    const std::vector<float>& scale, int64_t block_columns, Writer* out) {
-  const Matrix matrix = gather(source);
+                    const std::vector<float>& scale, int64_t block_columns, int safe_pair, Writer* out) {
+  const Matrix matrix = gather(source, safe_pair);
   header.row_groups = streamRowGroups(header.rows);
   header.used_columns = static_cast<int64_t>(matrix.columns.size());
   header.block_count = std::max<int64_t>(1, (header.used_columns + block_columns - 1) / block_columns);
@@ -180,10 +212,10 @@ int64_t writeFloats(const SparseSpec& spec, int64_t block_columns, Writer* out) 
   header.rows = spec.rows, header.columns = spec.columns, header.taps = spec.taps, header.groups = spec.groups;
   std::vector<uint32_t> bias(static_cast<size_t>(spec.rows), 0);
   if (spec.bias && spec.rows) std::memcpy(bias.data(), spec.bias, bias.size() * sizeof(float));
-  return writeStream(FloatSource(spec), header, bias, {}, block_columns, out);
+  return writeStream(FloatSource(spec), header, bias, {}, block_columns, 0, out);
 }
 
-int64_t writeBytes(const ByteSpec& spec, int64_t block_columns, Writer* out) {
+int64_t writeBytes(const ByteSpec& spec, int64_t block_columns, int safe_pair, Writer* out) {
   StreamHeader header{};
   header.magic = kStreamU8Magic;
   header.rows = spec.rows, header.columns = spec.columns, header.taps = spec.taps, header.groups = spec.groups;
@@ -194,7 +226,7 @@ int64_t writeBytes(const ByteSpec& spec, int64_t block_columns, Writer* out) {
     bias[static_cast<size_t>(row)] = static_cast<uint32_t>(foldedBias(spec, row));
     scale[static_cast<size_t>(row)] = spec.scale[row];
   }
-  return writeStream(source, header, bias, scale, block_columns, out);
+  return writeStream(source, header, bias, scale, block_columns, safe_pair, out);
 }
 
 constexpr const char* kChanged = "the weights changed between sizing and packing";
@@ -212,14 +244,14 @@ const char* streamF32Write(const SparseSpec& spec, int64_t block_columns, uint8_
   return writer.overflowed() ? kChanged : nullptr;
 }
 
-size_t streamU8Bytes(const ByteSpec& spec, int64_t block_columns) {
+size_t streamU8Bytes(const ByteSpec& spec, int64_t block_columns, int safe_pair) {
   Writer counter(nullptr, 0);
-  return static_cast<size_t>(writeBytes(spec, block_columns, &counter));
+  return static_cast<size_t>(writeBytes(spec, block_columns, safe_pair, &counter));
 }
 
-const char* streamU8Write(const ByteSpec& spec, int64_t block_columns, uint8_t* out, size_t bytes) {
+const char* streamU8Write(const ByteSpec& spec, int64_t block_columns, int safe_pair, uint8_t* out, size_t bytes) {
   Writer writer(out, bytes);
-  writeBytes(spec, block_columns, &writer);
+  writeBytes(spec, block_columns, safe_pair, &writer);
   return writer.overflowed() ? kChanged : nullptr;
 }
 

@@ -66,8 +66,10 @@ size_t streamF32Bytes(const SparseSpec& spec, int64_t block_columns);
 /// Writes the packing. Null, or a static text saying what is wrong.
 const char* streamF32Write(const SparseSpec& spec, int64_t block_columns, uint8_t* out, size_t bytes);
 
-size_t streamU8Bytes(const ByteSpec& spec, int64_t block_columns);
-const char* streamU8Write(const ByteSpec& spec, int64_t block_columns, uint8_t* out, size_t bytes);
+/// With a `safe_pair` other than 0, four weights of which the first or the last two have magnitudes that add up to more
+/// become two entries of the same column, halves of them.
+size_t streamU8Bytes(const ByteSpec& spec, int64_t block_columns, int safe_pair);
+const char* streamU8Write(const ByteSpec& spec, int64_t block_columns, int safe_pair, uint8_t* out, size_t bytes);
 
 }  // namespace jit
 }  // namespace filigree

@@ -3,6 +3,7 @@
 #include "kernels/byte_params.h"
 #include "simd/bytes.h"
 #include "simd/line.h"
+#include "simd/saturate.h"
 
 namespace filigree {
 namespace FILIGREE_ISA {
@@ -75,39 +76,34 @@ __attribute__((noinline)) inline void finishFloats(const ByteEnd& end, int64_t r
   }
 }
 
-#if defined(FILIGREE_AVX512)
-/// Rounds four channels of 16 lanes to the bytes of a line. The bounds of bytes are those of saturating packs.
+#if defined(FILIGREE_AVX512) || defined(FILIGREE_AVX2)
+/// Rounds four channels of kLanes lanes to the bytes of a line. The bounds of bytes are those of saturating packs.
 template <bool kUnscaled>
 struct QuadPacker {
-  __m512 scale, high;
-  __m512i zero_point, low, flip, order;
+  F32 scale, high;
+  I32 zero_point, low, flip, order;
 
   FILIGREE_INLINE_MEMBER explicit QuadPacker(const Requantize& r)
       : scale(set1(r.scale)),
         high(set1(r.high)),
-        zero_point(_mm512_set1_epi16(static_cast<int16_t>(r.zero_point))),
-        low(_mm512_set1_epi8(static_cast<char>(static_cast<int>(r.low) + r.zero_point))),
-        flip(_mm512_set1_epi8(static_cast<char>(r.is_signed ? 0x80 : 0))),
-        order(_mm512_set4_epi32(0x0f0b0703, 0x0e0a0602, 0x0d090501, 0x0c080400)) {}
+        zero_point(set1I(r.zero_point * 0x10001)),
+        low(set1I((static_cast<int>(r.low) + r.zero_point) * 0x01010101)),
+        flip(set1I(r.is_signed ? static_cast<int32_t>(0x80808080) : 0)),
+        order(repeat4(0x0c080400, 0x0d090501, 0x0e0a0602, 0x0f0b0703)) {}
 
   /// Only too large a number needs a bound before the conversion: what is too small, and NaN, converts to the least.
-  FILIGREE_INLINE_MEMBER __m512i whole(F32 v) const {
-    const __m512 scaled = kUnscaled ? reinterpret_cast<__m512>(v) : _mm512_mul_ps(reinterpret_cast<__m512>(v), scale);
-    return _mm512_cvtps_epi32(_mm512_min_ps(high, scaled));
-  }
+  FILIGREE_INLINE_MEMBER I32 whole(F32 v) const { return roundToInt(min(high, kUnscaled ? v : v * scale)); }
   FILIGREE_INLINE_MEMBER I32 operator()(const F32* v) const {
-    const __m512i first = _mm512_adds_epi16(_mm512_packs_epi32(whole(v[0]), whole(v[1])), zero_point);
-    const __m512i second = _mm512_adds_epi16(_mm512_packs_epi32(whole(v[2]), whole(v[3])), zero_point);
-    const __m512i bytes = _mm512_xor_si512(_mm512_max_epu8(_mm512_packus_epi16(first, second), low), flip);
-    return reinterpret_cast<I32>(_mm512_shuffle_epi8(bytes, order));
+    const I32 first = addWords(packWords(whole(v[0]), whole(v[1])), zero_point);
+    const I32 second = addWords(packWords(whole(v[2]), whole(v[3])), zero_point);
+    return shuffleBytes(maxBytes(packBytes(first, second), low) ^ flip, order);
   }
 };
 
 /// Channel `k` of a line of unsigned bytes.
 FILIGREE_INLINE I32 unsignedChannel(I32 line, int k) {
-  const int from = static_cast<int>(0x80808000) + k;
-  const __m512i order = _mm512_set4_epi32(from + 12, from + 8, from + 4, from);
-  return reinterpret_cast<I32>(_mm512_shuffle_epi8(reinterpret_cast<__m512i>(line), order));
+  const int32_t from = static_cast<int32_t>(0x80808000) + k;
+  return shuffleBytes(line, repeat4(from, from + 4, from + 8, from + 12));
 }
 
 /// finishBytes where nothing but a bound is left of the activation. `kFlat` spares what has no effect there: the
@@ -122,19 +118,22 @@ __attribute__((noinline)) void finishQuads(const ByteEnd& end, int64_t rows, con
   const I32 flip = set1I(!kFlat && b.residual_signed ? static_cast<int32_t>(0x80808080) : 0);
   const I32 excess = set1I(!kFlat && b.residual_signed ? 128 : 0);
   for (int64_t r = 0; r < rows; r += 4, y += kLine) {
-    F32 values[4];
-    const I32 quad = kResidual ? loadI(residual + r / 4 * kLine) ^ flip : I32{};
     FILIGREE_UNROLL
-    for (int i = 0; i < 4; i++) {
-      values[i] = toFloat(loadI(sums + (r + i) * stride)) * scale[r + i];
-      if (kResidual) {
-        const I32 bytes = unsignedChannel(quad, i);
-        values[i] = addResidual(values[i], kFlat ? bytes : bytes - excess, b);
-      } else {
-        values[i] = throughMiddle(values[i], b.middle);
+    for (int v = 0; v < kLine; v += kLanes) {
+      F32 values[4];
+      const I32 quad = kResidual ? loadI(residual + r / 4 * kLine + v) ^ flip : I32{};
+      FILIGREE_UNROLL
+      for (int i = 0; i < 4; i++) {
+        values[i] = toFloat(loadI(sums + (r + i) * stride + v)) * scale[r + i];
+        if (kResidual) {
+          const I32 bytes = unsignedChannel(quad, i);
+          values[i] = addResidual(values[i], kFlat ? bytes : bytes - excess, b);
+        } else {
+          values[i] = throughMiddle(values[i], b.middle);
+        }
       }
+      storeI(y + v, pack(values));
     }
-    storeI(y, pack(values));
   }
 }
 
@@ -151,7 +150,7 @@ constexpr FinishQuads kFinishQuads[] = {finishQuads<0, false, kFlat>, finishQuad
 __attribute__((noinline)) inline void finishBytes(const ByteEnd& end, int64_t rows, const int32_t* sums, int64_t stride,
                                                   const float* scale, int32_t* y, const int32_t* residual) {
   const ByteParams& b = end.bytes;
-#if defined(FILIGREE_AVX512)
+#if defined(FILIGREE_AVX512) || defined(FILIGREE_AVX2)
   if (end.requantize.activation == kActivationNone) {
     const int kind = residual ? 2 + b.middle.kind : b.middle.kind != 0;
     const bool flat = end.requantize.scale == 1 && !(residual && b.residual_signed);

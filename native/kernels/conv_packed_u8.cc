@@ -1,16 +1,18 @@
 // Sparse convolution and linear layers over 8-bit segment maps from a packed stream, without generated code.
 #include "kernels/byte_packer.h"
-#include "kernels/byte_params.h"
+#include "kernels/byte_tile.h"
 #include "kernels/packed_driver.h"
-#include "simd/bytes.h"
 
 namespace filigree {
 namespace FILIGREE_ISA {
 namespace {
 
 constexpr int kExtra = 1;  // density
-/// Without byte products a copied line is two: bytes 0 and 2, then 1 and 3 of every lane, as 16 bits.
-constexpr int kCopies = kByteDots ? 1 : 2;
+/// Without products of bytes a copied line is two: bytes 0 and 2, then 1 and 3 of every lane, as 16 bits.
+constexpr bool kWhole = kByteDots || kPairDots;
+constexpr int kCopies = kWhole ? 1 : 2;
+/// Magnitudes of a pair of weights that products of pairs allow.
+constexpr int kSafe = kPairDots ? kSafePair : 0;
 constexpr int64_t kBlockColumns = kCopyBytes / (kTiles * kLineBytes * kCopies);
 
 /// One row under one block of columns: sums begin with the bias or continue.
@@ -21,9 +23,9 @@ FILIGREE_INLINE void addRow(const jit::StreamEntry* entries, int count, I32* sum
     const I32 weight = set1I(static_cast<int32_t>(entries[k].bits));
     const auto* x =
         reinterpret_cast<const int32_t*>(lines + static_cast<int64_t>(entries[k].line) * (kCount * kCopies));
-    if (kByteDots) {
+    if (kWhole) {
 #pragma GCC unroll 16
-      for (int i = 0; i < kVectors; i++) sum[i] = dotBytes(sum[i], loadI(x + i * kLanes), weight);
+      for (int i = 0; i < kVectors; i++) sum[i] = dotSafeBytes(sum[i], loadI(x + i * kLanes), weight);
     } else {
       const I32 even = evenSigned(weight), odd = oddSigned(weight);
 #pragma GCC unroll 16
@@ -64,104 +66,37 @@ FILIGREE_INLINE void copyLines(const BlockAt& block, const StreamJob& job, int32
       for (int v = 0; v < kLineVectors; v++) {
         const I32 x = loadI(from + v * kLanes) ^ flip;
         int32_t* to = lines + t * kSegmentLanes + v * kLanes;
-        storeI(to, kByteDots ? x : evenBytes(x));
-        if (!kByteDots) storeI(to + kCount * kSegmentLanes, oddBytes(x));
+        storeI(to, kWhole ? x : evenBytes(x));
+        if (!kWhole) storeI(to + kCount * kSegmentLanes, oddBytes(x));
       }
     }
   }
 }
 
-/// What follows the sums.
-struct Finish {
-  const ByteParams* b;
-  Requantize requantize;
-  const float* scale;
-  int64_t row_begin, row_end;
-};
-
-enum ResidualKind { kNoResidual, kByteResidual, kFloatResidual };
-
-/// v of rows row .. row + 3 for one vector of lanes, before the activation; rows past the last are 0.
-template <int kCount, ResidualKind kKind>
-FILIGREE_INLINE void valuesOf(const StreamJob& job, const Finish& f, const TileSet& tiles, int t, int v, int64_t row,
-                              F32* values) {
-  const int64_t left = job.p->channels_out - row;
-  const int32_t* sums =
-      reinterpret_cast<const int32_t*>(job.sums) + ((row - job.first_row) * kCount + t) * kSegmentLanes + v * kLanes;
-  I32 quad = {};
-  if (kKind == kByteResidual) {
-    quad = loadI(reinterpret_cast<const int32_t*>(tiles.residual[t] + row / 4 * kLineBytes) + v * kLanes);
-  }
-#pragma GCC unroll 4
-  for (int k = 0; k < 4; k++) {
-    values[k] = zero();
-    if (k >= left) continue;
-    values[k] = toFloat(loadI(sums + k * kCount * kSegmentLanes)) * f.scale[row + k];
-    if (kKind == kByteResidual) {
-      values[k] = addResidual(values[k], quadChannel(quad, k, f.b->residual_signed), *f.b);
+/// Rounds and stores the finished sums of the job's rows.
+FILIGREE_INLINE void finishTiles(const StreamJob& job, const ByteEnd& end, const TileSet& tiles, int64_t stride) {
+  const int64_t first = job.first_row, rows = jit::streamFirstRow(job.p->channels_out, job.group_end) - first;
+  const float* scale = reinterpret_cast<const float*>(job.base + job.header->scale) + first;
+  const int64_t from = end.bytes.output == jit::kOutputFloat ? first : first / 4;
+  for (int t = 0; t < tiles.count; t++) {
+    const int32_t* sums = reinterpret_cast<const int32_t*>(job.sums) + t * kSegmentLanes;
+    uint8_t* y = tiles.output[t] + from * kLineBytes;
+    const uint8_t* residual = job.p->residual ? tiles.residual[t] + from * kLineBytes : nullptr;
+    if (end.bytes.output == jit::kOutputFloat) {
+      finishFloats(end, rows, sums, stride, scale, reinterpret_cast<float*>(y),
+                   reinterpret_cast<const float*>(residual));
     } else {
-      values[k] = throughMiddle(values[k], f.b->middle);
-    }
-    if (kKind == kFloatResidual) {
-      const float* from = reinterpret_cast<const float*>(tiles.residual[t]) + (row + k) * kSegmentLanes + v * kLanes;
-      values[k] = values[k] + load(from);
+      finishBytes(end, (rows + 3) / 4 * 4, sums, stride, scale, reinterpret_cast<int32_t*>(y),
+                  reinterpret_cast<const int32_t*>(residual));
     }
   }
-}
-
-template <int kCount, ResidualKind kKind>
-void finishFloats(const StreamJob& job, const Finish& f, const TileSet& tiles) {
-  const ConvParams& p = *job.p;
-  for (int t = 0; t < tiles.count; t++) {
-    for (int64_t row = f.row_begin; row < f.row_end; row += 4) {
-      for (int v = 0; v < kLineVectors; v++) {
-        F32 values[4];
-        valuesOf<kCount, kKind>(job, f, tiles, t, v, row, values);
-        float* out = reinterpret_cast<float*>(tiles.output[t]) + row * kSegmentLanes + v * kLanes;
-        for (int k = 0; k < 4 && row + k < p.channels_out; k++) {
-          store(out + k * kSegmentLanes, apply(values[k], p.activation, p.alpha, p.beta));
-        }
-      }
-    }
-  }
-}
-
-template <int kCount, ResidualKind kKind, bool kActivates>
-void finishBytes(const StreamJob& job, const Finish& f, const TileSet& tiles) {
-  Requantize r = f.requantize;
-  if (!kActivates) r.activation = kActivationNone;
-  for (int t = 0; t < tiles.count; t++) {
-    for (int64_t row = f.row_begin; row < f.row_end; row += 4) {
-      for (int v = 0; v < kLineVectors; v++) {
-        F32 values[4];
-        valuesOf<kCount, kKind>(job, f, tiles, t, v, row, values);
-        storeI(reinterpret_cast<int32_t*>(tiles.output[t] + row / 4 * kLineBytes) + v * kLanes, packQuad(values, r));
-      }
-    }
-  }
-}
-
-/// Rounds and stores the finished sums.
-template <int kCount>
-void finishTiles(const StreamJob& job, const Finish& f, const TileSet& tiles) {
-  const bool residual = job.p->residual;
-  if (f.b->output == jit::kOutputFloat) {
-    return residual ? finishFloats<kCount, kFloatResidual>(job, f, tiles)
-                    : finishFloats<kCount, kNoResidual>(job, f, tiles);
-  }
-  if (f.requantize.activation != kActivationNone) {
-    return residual ? finishBytes<kCount, kByteResidual, true>(job, f, tiles)
-                    : finishBytes<kCount, kNoResidual, true>(job, f, tiles);
-  }
-  return residual ? finishBytes<kCount, kByteResidual, false>(job, f, tiles)
-                  : finishBytes<kCount, kNoResidual, false>(job, f, tiles);
 }
 
 template <int kCount>
-void runTiles(const StreamJob& job, const Finish& f, int64_t first, int count) {
+void runTiles(const StreamJob& job, const ByteEnd& end, int64_t first, int count) {
   TileSet tiles;
   addressTiles<kCount>(job, first, count, &tiles);
-  const int32_t flip = f.b->input_signed ? static_cast<int32_t>(0x80808080) : 0;
+  const int32_t flip = end.bytes.input_signed ? static_cast<int32_t>(0x80808080) : 0;
   for (int64_t b = 0; b < job.header->block_count; b++) {
     const BlockAt block = blockAt(job, b);
     copyLines<kCount>(block, job, flip);
@@ -169,7 +104,7 @@ void runTiles(const StreamJob& job, const Finish& f, int64_t first, int count) {
       addRows<kCount>(job, job.base + block.runs[group], b == 0);
     }
   }
-  finishTiles<kCount>(job, f, tiles);
+  finishTiles(job, end, tiles, kCount * kSegmentLanes);
 }
 
 const char* check(const Step& step, Work* work) {
@@ -198,17 +133,14 @@ void run(const Step& step, Range* range) {
     range->error = "the packing was made for another convolution";
     return;
   }
-  Finish f;
-  f.b = &b, f.requantize = requantizeOf(p, b);
-  f.scale = reinterpret_cast<const float*>(job.base + job.header->scale);
-  f.row_begin = job.first_row, f.row_end = jit::streamFirstRow(p.channels_out, job.group_end);
+  const ByteEnd end = byteEndOf(p, b);
   eachTileSet(p.split ? 0 : range->begin, p.split ? p.tiles() : range->end,
-              [&]<int kCount>(int64_t first, int count) { runTiles<kCount>(job, f, first, count); });
+              [&]<int kCount>(int64_t first, int count) { runTiles<kCount>(job, end, first, count); });
 }
 
 size_t packedBytes(const Step& step) {
   jit::ByteSpec spec;
-  return readBytePacker(step, &spec) || !jit::weightsFit(spec) ? 0 : jit::streamU8Bytes(spec, kBlockColumns);
+  return readBytePacker(step, &spec) || !jit::weightsFit(spec) ? 0 : jit::streamU8Bytes(spec, kBlockColumns, kSafe);
 }
 
 void packWeights(const Step& step, Range* range) {
@@ -216,7 +148,7 @@ void packWeights(const Step& step, Range* range) {
   range->error = readBytePacker(step, &spec);
   if (range->error) return;
   const Operand& out = step.operands[kBytePacking];
-  range->error = jit::weightsFit(spec) ? jit::streamU8Write(spec, kBlockColumns, out.data, out.bytes)
+  range->error = jit::weightsFit(spec) ? jit::streamU8Write(spec, kBlockColumns, kSafe, out.data, out.bytes)
                                        : "a weight less its zero point does not fit a signed byte";
 }
 

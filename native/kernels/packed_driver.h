@@ -2,14 +2,14 @@
 #pragma once
 #include "jit/stream.h"
 #include "kernels/sparse_driver.h"
+#include "simd/line.h"
 
 namespace filigree {
 namespace FILIGREE_ISA {
 namespace {
 
-/// Vectors of a line, and tiles that a row's nonzeros are applied to at once: enough sums to hide latency. (4 tiles of
-/// whole-line vectors do better than 8: their sums are loaded and stored half as often.)
-constexpr int kLineVectors = kSegmentLanes / kLanes;
+/// Tiles that a row's nonzeros are applied to at once: enough sums to hide latency. (4 tiles of whole-line vectors do
+/// better than 8: their sums are loaded and stored half as often.)
 constexpr int kTiles = (kLanes == 16 ? 4 : 8) / kLineVectors;
 /// A block's lines, copied for kTiles tiles, take two thirds of the first-level cache.
 constexpr int64_t kCopyBytes = 32768;

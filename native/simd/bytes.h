@@ -17,6 +17,15 @@ constexpr bool kByteDots = true;
 constexpr bool kByteDots = false;
 #endif
 
+/// True where products of unsigned and signed bytes are added in pairs of 16 bits, saturating: exact for safe weights,
+/// whose magnitudes add up to at most kSafePair in each pair (255 * 128 is below 2^15).
+#if (defined(FILIGREE_AVX512) || defined(FILIGREE_AVX2)) && !(defined(FILIGREE_ISA_avx512vnni) || defined(FILIGREE_ISA_amx))
+constexpr bool kPairDots = true;
+#else
+constexpr bool kPairDots = false;
+#endif
+constexpr int kSafePair = 128;
+
 typedef int16_t I16 __attribute__((vector_size(kLanes * 4)));
 
 /// Products of the two signed 16-bit halves of each lane, added.
@@ -47,6 +56,21 @@ FILIGREE_INLINE I32 dotBytes(I32 sum, I32 x, I32 w) {
       _mm512_dpbusd_epi32(reinterpret_cast<__m512i>(sum), reinterpret_cast<__m512i>(x), reinterpret_cast<__m512i>(w)));
 #else
   return sum + dotPairs(evenBytes(x), evenSigned(w)) + dotPairs(oddBytes(x), oddSigned(w));
+#endif
+}
+
+/// As dotBytes, for safe weights where kPairDots.
+FILIGREE_INLINE I32 dotSafeBytes(I32 sum, I32 x, I32 w) {
+#if defined(FILIGREE_ISA_avx512vnni) || defined(FILIGREE_ISA_amx)
+  return dotBytes(sum, x, w);
+#elif defined(FILIGREE_AVX512)
+  const __m512i pairs = _mm512_maddubs_epi16(reinterpret_cast<__m512i>(x), reinterpret_cast<__m512i>(w));
+  return sum + reinterpret_cast<I32>(_mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
+#elif defined(FILIGREE_AVX2)
+  const __m256i pairs = _mm256_maddubs_epi16(reinterpret_cast<__m256i>(x), reinterpret_cast<__m256i>(w));
+  return sum + reinterpret_cast<I32>(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+#else
+  return dotBytes(sum, x, w);
 #endif
 }
 

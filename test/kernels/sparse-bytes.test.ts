@@ -101,6 +101,10 @@ for (const kernel of ['conv.segments.sparse.u8', 'conv.segments.packed.u8']) {
         const full = { c: 512, m: 4, size: [1, 4, 4], lanes: lanes44, density: 1, output: 0 } as const;
         checkByteCase(isa, kernel, full);
         checkByteCase(isa, kernel, { ...full, inputSigned: true });
+        for (const c of [1, 2, 3, 4, 5, 64]) {
+          checkByteCase(isa, kernel, { ...full, c, m: 37, extreme: true });
+          checkByteCase(isa, kernel, { ...full, c, m: 37, extreme: true, inputSigned: true, density: 0.5 });
+        }
       });
 
       it('refuses weights that do not fit a signed byte', () => {

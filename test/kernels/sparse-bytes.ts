@@ -21,10 +21,15 @@ export interface ByteCase extends Omit<ConvCase, 'weights' | 'columnBlocks'> {
   readonly weightZero?: 'none' | 'one' | 'rows';
   /** Zeroes come in blocks of four channels. */
   readonly blocks?: boolean;
+  /** Inputs and weights whose products in pairs lie around the bounds of 16 bits. */
+  readonly extreme?: boolean;
 }
 
 const bytes = (count: number, seed: number, low: number, high: number): Int32Array =>
   Int32Array.from(random(count, seed), (r) => low + Math.floor(((r + 1) / 2) * (high - low + 1)));
+
+/** Alone, or two of them, their products with 255 are just within 16 bits, or beyond. */
+const extremeWeights = [-128, -127, -65, -64, -63, 63, 64, 65, 127, 127, -128];
 
 /** Weights less their zero points; most are 0. */
 function makeWeights(test: ByteCase, perGroup: number, taps: number): Int32Array {
@@ -32,7 +37,10 @@ function makeWeights(test: ByteCase, perGroup: number, taps: number): Int32Array
   const keep = random(count, 21);
   const [low, high] =
     test.weightZero && test.weightZero !== 'none' ? [-100, 100] : test.weightsUnsigned ? [0, 127] : [-128, 127];
-  return bytes(count, 22, low, high).map((w, i) => {
+  const values = test.extreme
+    ? bytes(count, 22, 0, extremeWeights.length - 1).map((i) => extremeWeights[i] as number)
+    : bytes(count, 22, low, high);
+  return values.map((w, i) => {
     const channel = Math.floor(i / taps) % perGroup;
     const at = test.blocks ? i - (channel % 4) * taps : i;
     return ((keep[at] as number) + 1) / 2 < (test.density ?? 0.2) ? w : 0;
@@ -119,7 +127,8 @@ export function checkByteCase(isa: string, kernel: string, test: ByteCase): void
   const kind = test.output ?? 1;
   const [inputZero, inputSigned] = [test.inputZero ?? 0, test.inputSigned ?? false];
   const [low, high] = inputSigned ? [-128, 127] : [0, 255];
-  const data = bytes(n * c * test.size[0] * test.size[1] * test.size[2], 3, low, high);
+  const values = bytes(n * c * test.size[0] * test.size[1] * test.size[2], 3, low, high);
+  const data = test.extreme ? values.map((v) => (v - low < 200 ? high : low)) : values;
   const weights = makeWeights(test, c / shape.groups, taps);
   const bias = test.bias === false ? null : bytes(m, 7, -5000, 5000);
   const scale = random(m, 9).map((r) => f((0.006 + 0.005 * r) / Math.sqrt((c / shape.groups) * taps)));
