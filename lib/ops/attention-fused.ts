@@ -7,6 +7,7 @@ import { fromNumbers, type HostTensor, toNumbers } from '../ir/tensor.ts';
 import { type AttentionSizes, attend } from './attention-core.ts';
 import { attentionStep, type Place, type Placed, placedMask, UNDEFINED_ROWS } from './attention-lower.ts';
 import { doubles, expectSame, floatKinds } from './elements.ts';
+import { alignsRows } from './keeps-rows.ts';
 import type { LowerContext, Operand } from './lower.ts';
 import { floatInput, intoFloatOutput, optionalFloatInput, servedByFloat32 } from './lower-floats.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
@@ -172,6 +173,25 @@ function lowerAttention(ctx: LowerContext): string | undefined {
   return undefined;
 }
 
+/**
+ * True where batches of all operands that have one, or heads of operands that have no batch, are along axis 0: one is
+ * computed like the other.
+ */
+export const keepsAttentionRows: NonNullable<OpDefinition['keepsRows']> = (node, inputs) => {
+  const { shared, dims } = inputs;
+  const layouts = (['q', 'k', 'v', 'y'] as const).map((which) => layoutOf(node, which));
+  const rank = layouts.some((layout) => layout.includes('b')) ? 4 : 3;
+  const leads = (layout: string): boolean => layout[0] === AXES[4 - rank];
+  const fits = [0, 1, 2].every((i) => (shared[i] ? rank === 4 && isForAll(layouts[i], dims[i]) : leads(layouts[i])));
+  return fits && !shared.slice(0, 3).every(Boolean) && leads(layouts[3]) && alignsRows(inputs, 3, rank);
+};
+
+/** True where an operand has no batch, or one for all. */
+function isForAll(layout: string, dims: readonly number[]): boolean {
+  const axis = layout.indexOf('b');
+  return axis < 0 || dims[axis] === 1;
+}
+
 export const attentionFusedOps: readonly OpDefinition[] = [
   /**
    * softmax(scale * q k^T + mask) v, heads apart.
@@ -202,6 +222,7 @@ export const attentionFusedOps: readonly OpDefinition[] = [
     },
     infer: (ctx) => [tensorType(expectSame(ctx, 3, floatKinds), inferAttention(ctx))],
     reference: attentionReference,
+    keepsRows: keepsAttentionRows,
     lower: lowerAttention,
   }),
 ];

@@ -24,6 +24,7 @@ import {
 import { maskRow } from './attention-mask.ts';
 import { addDims, divideDim, multiplyDims } from './dims.ts';
 import { flexAttention } from './flex-attention.ts';
+import { alignsRows } from './keeps-rows.ts';
 import { linearAttention } from './linear-attention.ts';
 import type { LowerContext } from './lower.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
@@ -269,6 +270,10 @@ export const attentionOps: readonly OpDefinition[] = [
     },
     infer,
     reference,
+    keepsRows: (node, inputs) =>
+      !inputs.shared.slice(0, 3).includes(true) &&
+      alignsRows(inputs, 3, 4) &&
+      [4, 5, 6].every((i) => !node.has(i) || !inputs.shared[i]),
     lower: lowerAttention,
   }),
   flexAttention,

@@ -99,6 +99,7 @@ function arithmetic(
   name: 'Add' | 'Sub' | 'Mul' | 'Div' | 'Mod',
   since: readonly number[],
   make: (ctx: NodeReader) => Arithmetic,
+  affine?: OpDefinition['affine'],
 ): OpDefinition {
   return defineOp({
     name,
@@ -107,6 +108,7 @@ function arithmetic(
     outputs: [1, 1],
     attributes: name === 'Mod' ? { fmod: 'int' } : legacyAttributes,
     traits: ['elementwise'],
+    affine,
     infer: (ctx) => [tensorType(expectSame(ctx, 2, numberKinds), inferBinary(ctx))],
     reference: (ctx) => [computeBinary(ctx, make(ctx))],
     lower: (ctx) =>
@@ -208,9 +210,24 @@ function power(ctx: ReferenceContext): HostTensor {
 }
 
 export const binaryOps: readonly OpDefinition[] = [
-  arithmetic('Add', [1, 6, 7, 13, 14], () => ({ float: (x, y) => x + y, big: (x, y) => x + y })),
-  arithmetic('Sub', [1, 6, 7, 13, 14], () => ({ float: (x, y) => x - y, big: (x, y) => x - y })),
-  arithmetic('Mul', [1, 6, 7, 13, 14], () => ({ float: (x, y) => x * y, integer: Math.imul, big: (x, y) => x * y })),
+  arithmetic(
+    'Add',
+    [1, 6, 7, 13, 14],
+    () => ({ float: (x, y) => x + y, big: (x, y) => x + y }),
+    () => true,
+  ),
+  arithmetic(
+    'Sub',
+    [1, 6, 7, 13, 14],
+    () => ({ float: (x, y) => x - y, big: (x, y) => x - y }),
+    () => true,
+  ),
+  arithmetic(
+    'Mul',
+    [1, 6, 7, 13, 14],
+    () => ({ float: (x, y) => x * y, integer: Math.imul, big: (x, y) => x * y }),
+    ([a, b]) => !(a && b),
+  ),
   arithmetic('Div', [1, 6, 7, 13, 14], divide),
   arithmetic('Mod', [10, 13, 28], modulo),
   defineOp({

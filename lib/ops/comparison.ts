@@ -8,6 +8,8 @@ import { comparables, expectSame, numberKinds, numberSink } from './elements.ts'
 import { type BinaryName, lowerBinary } from './lower-elementwise.ts';
 import { defineOp, type OpDefinition } from './op.ts';
 
+const bool: readonly DTypeKind[] = ['bool'];
+
 function predicate(
   name: BinaryName,
   since: readonly number[],
@@ -21,6 +23,7 @@ function predicate(
     outputs: [1, 1],
     attributes: since[0] < 7 ? legacyAttributes : undefined,
     traits: ['elementwise'],
+    compares: kinds !== bool,
     infer: (ctx) => {
       expectSame(ctx, 2, kinds);
       return [tensorType('bool', inferBinary(ctx))];
@@ -38,8 +41,6 @@ function predicate(
     lower: lowerBinary(name),
   });
 }
-
-const bool: readonly DTypeKind[] = ['bool'];
 
 export const comparisonOps: readonly OpDefinition[] = [
   predicate('Equal', [1, 7, 11, 13, 19], ['float', 'int', 'uint', 'bool', 'string'], (x, y) => x === y),

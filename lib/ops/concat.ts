@@ -196,6 +196,7 @@ export const concatOps: readonly OpDefinition[] = [
     infer: (ctx) => [tensorType(expectSame(ctx, ctx.inputCount), inferConcat(ctx))],
     channels: (node, rank) => (concatAxis(node, rank) === 1 ? 'join' : undefined),
     keepsRows: (node, { ranks, shared }) => sparesRows(node.int('axis', 1), ranks[0]) && !shared.includes(true),
+    affine: () => true,
     reference: (ctx) => {
       const parts = Array.from({ length: ctx.inputCount }, (_, i) => ctx.tensor(i));
       return [concatenate(ctx, parts, concatAxis(ctx, parts[0].dims.length))];
@@ -209,6 +210,8 @@ export const concatOps: readonly OpDefinition[] = [
     outputs: [1, 1],
     traits: ['movement'],
     infer: (ctx) => [tensorType(ctx.dtype(0), inferTile(ctx))],
+    sizeInputs: [1],
+    keepsRows: (node, { shared, numbers }) => node.inputCount === 2 && (shared[0] || numbers(1)?.[0] === 1),
     reference: (ctx) => [tile(ctx)],
     lower: lowerTile,
   }),

@@ -188,6 +188,9 @@ export const constantOps: readonly OpDefinition[] = [
       const rank = vectorLength(ctx.shape(0));
       return [tensorType(dtype, rank === undefined ? undefined : unknownDims(rank))];
     },
+    sizeInputs: [0],
+    keepsRows: () => true,
+    affine: () => true,
     reference: (ctx) => [constantOfShape(ctx)],
     lower: (ctx) => {
       const value = filling(ctx);
@@ -213,6 +216,7 @@ export const constantOps: readonly OpDefinition[] = [
     outputs: [1, 1],
     attributes: { stash_type: 'int' },
     infer: (ctx) => [tensorType(expectSame(ctx, 3, numberKinds), inferRange(ctx))],
+    numbersRows: (_, { shared, numbers }) => numbers(0) !== undefined && shared[1] && numbers(2)?.[0] === 1,
     reference: (ctx) => [rangeOf(ctx, [ctx.tensor(0), ctx.tensor(1), ctx.tensor(2)])],
     lower: lowerRange,
   }),

@@ -5,6 +5,7 @@ import { type Dim, type Shape, shapeText, sizeOf } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, toNumbers } from '../ir/tensor.ts';
 import { checkBias, convAttributes, filledWithBias, kernelOf } from './conv.ts';
 import { expectSame, floatKinds } from './elements.ts';
+import { keepsFirst } from './keeps-rows.ts';
 import type { LowerContext } from './lower.ts';
 import { defineOp, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 import { forEachTap, perAxis, readWindow, type SpatialWindow, span, type WindowAttributes } from './window.ts';
@@ -189,6 +190,7 @@ export const convTransposeOps: readonly OpDefinition[] = [
       tensorType(expectSame(ctx, 3, floatKinds), transposedShape(ctx, ctx.shape(0), ctx.shape(1), ctx.shape(2))),
     ],
     reference: transposedReference,
+    keepsRows: keepsFirst,
     lower: lowerTransposed,
   }),
 ];

@@ -5,6 +5,7 @@ import { tensorType } from '../ir/graph.ts';
 import { sizeBetween, sizeOf } from '../ir/shape.ts';
 import { type HostTensor, toBigInts } from '../ir/tensor.ts';
 import { bigSink, expectKind, isInteger, numberKinds, numberSink, numbersOf } from './elements.ts';
+import { keepsBeside } from './keeps-rows.ts';
 import type { LowerContext } from './lower.ts';
 import { kernelFor, noKernel } from './lower-elementwise.ts';
 import { defineOp, normalizeAxis, type OpDefinition, type ReferenceContext } from './op.ts';
@@ -65,6 +66,7 @@ function cumulative(
     outputs: [1, 1],
     attributes: { exclusive: 'int', reverse: 'int' },
     infer: (ctx) => [tensorType(expectKind(ctx, 0, numberKinds), ctx.shape(0))],
+    keepsRows: keepsBeside((_, { numbers }) => numbers(1)?.[0]),
     reference: (ctx) => [compute(ctx)],
     lower: name === 'CumSum' ? lowerCumSum : undefined,
   });

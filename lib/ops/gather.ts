@@ -16,6 +16,7 @@ import {
   normalizeAxis,
   type OpDefinition,
   type ReferenceContext,
+  sparesRows,
 } from './op.ts';
 
 /** A non-negative index into a size of `dim`; throws outside of it. */
@@ -235,6 +236,11 @@ export const gatherOps: readonly OpDefinition[] = [
     attributes: { axis: 'int' },
     traits: ['movement'],
     infer: (ctx) => [tensorType(ctx.dtype(0), inferGather(ctx))],
+    keepsRows: (node, { ranks, shared }) => {
+      const rows = sparesRows(node.int('axis', 0), ranks[0]);
+      return shared[0] ? !rows : rows && shared[1];
+    },
+    rowNumbers: (node) => (node.int('axis', 0) === 0 ? 'each' : undefined),
     reference: (ctx) => {
       const data = ctx.tensor(0);
       return [gathered(ctx, data, ctx.tensor(1), normalizeAxis(ctx, ctx.int('axis', 0), data.dims.length))];
@@ -249,6 +255,7 @@ export const gatherOps: readonly OpDefinition[] = [
     attributes: { axis: 'int' },
     traits: ['movement'],
     infer: (ctx) => [tensorType(ctx.dtype(0), ctx.shape(1))],
+    keepsRows: (node, { ranks, shared }) => !shared[1] && sparesRows(node.int('axis', 0), ranks[0]) !== shared[0],
     reference: (ctx) => [gatherElements(ctx)],
     lower: lowerGatherElements,
   }),
@@ -263,6 +270,8 @@ export const gatherOps: readonly OpDefinition[] = [
       const [data, indices] = [ctx.shape(0), ctx.shape(1)];
       return [tensorType(ctx.dtype(0), data && indices && gatherNdShape(ctx, data, indices))];
     },
+    keepsRows: (node, { ranks, shared }) => !shared[1] && ranks[1] > 1 && node.int('batch_dims', 0) > 0 !== shared[0],
+    rowNumbers: (node) => (node.int('batch_dims', 0) === 0 ? 'first' : undefined),
     reference: (ctx) => [gatherNd(ctx)],
     lower: lowerGatherNd,
   }),
@@ -273,6 +282,8 @@ export const gatherOps: readonly OpDefinition[] = [
     outputs: [1, 1],
     attributes: { axis: 'int' },
     infer: (ctx) => [tensorType(ctx.dtype(2), inferOneHot(ctx))],
+    keepsRows: (node, { ranks, shared }) =>
+      sparesRows(node.int('axis', -1), ranks[0] + 1) && !shared[0] && shared[1] && shared[2],
     reference: (ctx) => [oneHot(ctx)],
     lower: (ctx) => lowerOneHotAxis(ctx, normalizeAxis(ctx, ctx.int('axis', -1), ctx.dims(0).length + 1)),
   }),

@@ -4,6 +4,7 @@ import type { DType } from '../ir/dtype.ts';
 import { tensorType, type ValueType } from '../ir/graph.ts';
 import { type HostTensor, tensor } from '../ir/tensor.ts';
 import { expectKinds, floatKinds } from './elements.ts';
+import { keepsProductRows } from './keeps-rows.ts';
 import { type MatMulProblem, matmulProblem, matmulShape, multiplyStacks } from './matmul.ts';
 import { defineOp, type InferContext, type OpDefinition, type ReferenceContext } from './op.ts';
 import { fromQuantized, quantizer } from './quantize.ts';
@@ -88,6 +89,7 @@ export const integerMatmulOps: readonly OpDefinition[] = [
     inputs: [2, 4],
     outputs: [1, 1],
     infer: integerInfer,
+    keepsRows: (node, inputs) => inputs.shared.slice(2).every(Boolean) && keepsProductRows(0, 1)(node, inputs),
     reference: matMulInteger,
   }),
   defineOp({
@@ -96,6 +98,8 @@ export const integerMatmulOps: readonly OpDefinition[] = [
     inputs: [8, 8],
     outputs: [1, 1],
     infer: linearInfer,
+    keepsRows: (node, inputs) =>
+      [1, 2, 4, 5, 6, 7].every((i) => inputs.shared[i] && inputs.ranks[i] < 2) && keepsProductRows(0, 3)(node, inputs),
     reference: linearMatMul,
   }),
 ];

@@ -6,6 +6,7 @@ import { broadcastShapes, broadcastStrides, type Shape, shapeText, sizeBetween, 
 import type { HostTensor } from '../ir/tensor.ts';
 import { forEachRow } from './broadcast.ts';
 import { expectKinds, floatKinds, numberSink, numbersOf } from './elements.ts';
+import { keepsBeside } from './keeps-rows.ts';
 import type { LowerContext } from './lower.ts';
 import { type LayerNormSlots, lowerLayerNorm } from './lower-norm.ts';
 import {
@@ -15,7 +16,6 @@ import {
   normalizeAxis,
   type OpDefinition,
   type ReferenceContext,
-  sparesRows,
 } from './op.ts';
 
 /** Type of the statistics: what `stash_type` names, float32 by default. */
@@ -114,6 +114,7 @@ function simplifiedLayerNorm(domain: string): OpDefinition {
     outputs: [1, 2],
     attributes,
     infer: (ctx) => layerInfer(ctx, ctx.dtype(1)),
+    keepsRows: keepsBeside((node) => node.int('axis', -1)),
     reference: (ctx) => normalizeRows(ctx, false, ctx.tensor(1).dtype),
     lower: (ctx) => lowerRows(ctx, { beta: -1, mean: -1, inverse: 1 }, true),
   });
@@ -127,7 +128,7 @@ export const layerNormOps: readonly OpDefinition[] = [
     outputs: [1, 3],
     attributes,
     infer: (ctx) => layerInfer(ctx, ctx.dtype(0)),
-    keepsRows: (node, { ranks, shared }) => sparesRows(node.int('axis', -1), ranks[0]) && !shared[0] && shared[1],
+    keepsRows: keepsBeside((node) => node.int('axis', -1)),
     reference: (ctx) => normalizeRows(ctx, true, ctx.tensor(0).dtype),
     lower: (ctx) => lowerRows(ctx, { beta: 2, mean: 1, inverse: 2 }, false),
   }),
@@ -138,6 +139,7 @@ export const layerNormOps: readonly OpDefinition[] = [
     outputs: [1, 1],
     attributes,
     infer: (ctx) => layerInfer(ctx, ctx.dtype(1)),
+    keepsRows: keepsBeside((node) => node.int('axis', -1)),
     reference: (ctx) => normalizeRows(ctx, false, ctx.tensor(1).dtype),
     lower: (ctx) => lowerRows(ctx, { beta: -1, mean: -1, inverse: -1 }, true),
   }),

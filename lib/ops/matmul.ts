@@ -6,6 +6,7 @@ import { fromNumbers, type HostTensor, toNumbers } from '../ir/tensor.ts';
 import { broadcastDims, forEachRow } from './broadcast.ts';
 import { expectSame, numberKinds } from './elements.ts';
 import { NO_ACTIVATION } from './epilogue.ts';
+import { keepsProductRows } from './keeps-rows.ts';
 import { lowerLinear, lowerProducts } from './linear-lower.ts';
 import type { LowerContext } from './lower.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
@@ -196,8 +197,7 @@ export const matmulOps: readonly OpDefinition[] = [
     outputs: [1, 1],
     infer: (ctx) => [tensorType(expectSame(ctx, 2, numberKinds), inferProduct(ctx))],
     reference: matmulReference,
-    keepsRows: (_, { ranks, shared }) =>
-      !shared[0] && ranks[0] > 1 && (shared[1] ? ranks[1] === 2 : ranks[0] > 2 && ranks[0] === ranks[1]),
+    keepsRows: keepsProductRows(0, 1),
     lower: lowerMatmul,
   }),
   defineOp({

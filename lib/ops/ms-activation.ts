@@ -7,6 +7,7 @@ import { softmaxRow } from './attention-core.ts';
 import { forEachRow } from './broadcast.ts';
 import { dimAt, divideDim } from './dims.ts';
 import { expectSame, floatKinds } from './elements.ts';
+import { firstAlone } from './keeps-rows.ts';
 import { lowerBiased, lowerUnary } from './lower-elementwise.ts';
 import { defineOp, type NodeReader, normalizeAxis, type OpDefinition, type ReferenceContext } from './op.ts';
 import { erf, sigmoid, softplus } from './special-functions.ts';
@@ -96,6 +97,7 @@ function biased(
     outputs: [1, 1],
     attributes: name === 'QuickGelu' ? { alpha: 'float' } : undefined,
     traits: inputs[1] === 1 ? ['elementwise'] : [],
+    keepsRows: (_, inputs) => firstAlone(inputs) && inputs.ranks[0] > 1,
     infer: (ctx) => [tensorType(expectSame(ctx, inputs[1], floatKinds), ctx.shape(0))],
     reference: (ctx) => {
       const x = ctx.tensor(0);

@@ -6,6 +6,7 @@ import { type Dim, shapeText } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, type HostValue, toNumbers } from '../ir/tensor.ts';
 import { type AttentionSizes, attend, swapMiddle } from './attention-core.ts';
 import { addDims, dimAt } from './dims.ts';
+import { alignsRows } from './keeps-rows.ts';
 import { lowerMicrosoftAttention, lowerProjectedAttention } from './ms-attention-lower.ts';
 import { biasHook, paddingMask } from './ms-attention-mask.ts';
 import { columnsOf, type HeadMajor, joinPast, multiply, type Past } from './ms-attention-state.ts';
@@ -191,6 +192,17 @@ export const projectedAttributes = {
   unidirectional: 'int',
 } as const;
 
+/** Attention whose input `mask` is followed by the past, a bias of the scores, and a length of the past. */
+const keepsProjectedRows =
+  (mask: number): OpDefinition['keepsRows'] =>
+  (node, inputs) =>
+    !inputs.shared[0] &&
+    inputs.shared.slice(1, mask).every(Boolean) &&
+    !(node.has(mask) && inputs.shared[mask]) &&
+    alignsRows(inputs, mask + 2, 4) &&
+    !node.has(mask + 1) &&
+    !node.has(mask + 3);
+
 export const msAttentionOps: readonly OpDefinition[] = [
   defineOp({
     name: 'Attention',
@@ -201,6 +213,7 @@ export const msAttentionOps: readonly OpDefinition[] = [
     attributes: { ...projectedAttributes, qkv_hidden_sizes: 'ints', rotary_embedding_dim: 'int' },
     infer: (ctx) => inferProjected(ctx, dimAt(ctx.shape(1), 1), 4),
     reference,
+    keepsRows: keepsProjectedRows(3),
     lower: lowerMicrosoftAttention,
   }),
   defineOp({
@@ -212,6 +225,7 @@ export const msAttentionOps: readonly OpDefinition[] = [
     attributes: projectedAttributes,
     infer: (ctx) => inferProjected(ctx, dimAt(ctx.shape(0), 2), 2),
     reference: projectedReference,
+    keepsRows: keepsProjectedRows(1),
     lower: lowerProjectedAttention,
   }),
   multiHeadAttention,

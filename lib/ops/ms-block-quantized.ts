@@ -4,6 +4,7 @@ import { tensorType, type ValueType } from '../ir/graph.ts';
 import { type Dim, type Shape, shapeText, sizeOf } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, type HostValue, toIntegers, toNumbers } from '../ir/tensor.ts';
 import { multiplyDims } from './dims.ts';
+import { firstAlone } from './keeps-rows.ts';
 import { lowerBnb4, lowerGatherBlocks, lowerNBits } from './ms-nbits-lower.ts';
 import {
   defineOp,
@@ -267,6 +268,7 @@ export const msBlockQuantizedOps: readonly OpDefinition[] = [
       weight_prepacked: 'int',
     },
     infer: inferRows,
+    keepsRows: (_, inputs) => firstAlone(inputs) && inputs.ranks[0] > 1,
     reference: (ctx) => {
       const q = readNBits(ctx);
       // First, because it holds N and K against the weights there are.

@@ -5,6 +5,7 @@ import { tensorType, type ValueType } from '../ir/graph.ts';
 import { shapeText } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, type HostValue, toIntegers, toNumbers } from '../ir/tensor.ts';
 import { dimAt } from './dims.ts';
+import { alignsRows } from './keeps-rows.ts';
 import { lowerEmbedding } from './ms-embedding-lower.ts';
 import { normalizeRows, vector } from './ms-normalization.ts';
 import { defineOp, type InferContext, type NodeReader, type ReferenceContext } from './op.ts';
@@ -116,6 +117,11 @@ export const embedLayerNormalization = defineOp({
   outputs: [1, 3],
   attributes: { epsilon: 'float', mask_index_type: 'int' },
   infer: (ctx) => inferEmbedding(ctx, ctx.dtype(2)),
+  keepsRows: (node, inputs) =>
+    !inputs.shared[0] &&
+    [1, 7].every((i) => !node.has(i) || !inputs.shared[i]) &&
+    inputs.shared.slice(2, 7).every(Boolean) &&
+    alignsRows(inputs, 8, 2),
   reference: (ctx) =>
     embed(ctx, {
       ids: ctx.tensor(0),

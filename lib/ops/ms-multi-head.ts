@@ -5,6 +5,7 @@ import { type Dim, type Shape, shapeText } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, type HostValue, toNumbers } from '../ir/tensor.ts';
 import { type AttentionSizes, attend, swapMiddle } from './attention-core.ts';
 import { addDims, dimAt, divideDim, multiplyDims } from './dims.ts';
+import { alignsRows } from './keeps-rows.ts';
 import { type Additive, biasHook, paddingMask } from './ms-attention-mask.ts';
 import { columnsOf, expectDims, type HeadMajor, joinPast, type Past } from './ms-attention-state.ts';
 import { lowerMultiHead } from './ms-multi-head-lower.ts';
@@ -205,6 +206,13 @@ export const multiHeadAttention = defineOp({
   outputs: [1, 4],
   attributes: { mask_filter_value: 'float', num_heads: 'int', scale: 'float', unidirectional: 'int' },
   infer: (ctx) => inferMultiHead(ctx, inputs),
+  // Query, key, value, bias of the projections, padding, bias of the scores, past keys and values.
+  keepsRows: (node, rows) =>
+    [0, 1, 2, 4, 6, 7].every((i) => !node.has(i) || !rows.shared[i]) &&
+    (!node.has(3) || rows.shared[3]) &&
+    alignsRows(rows, 5, 4) &&
+    !node.has(8) &&
+    !node.has(9),
   reference: (ctx) => attendMultiHead(ctx, inputs, ctx.int('unidirectional', 0) !== 0),
   lower: lowerMultiHead,
 });

@@ -3,6 +3,7 @@
 import { tensorType, type ValueType } from '../ir/graph.ts';
 import { type Shape, shapeText } from '../ir/shape.ts';
 import { fromNumbers, type HostTensor, type HostValue, toNumbers } from '../ir/tensor.ts';
+import { alignsRows } from './keeps-rows.ts';
 import { lowerLayerNorm } from './lower-norm.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition, type ReferenceContext } from './op.ts';
 import { sigmoid } from './special-functions.ts';
@@ -102,6 +103,11 @@ function skipNormalization(name: string, simplified: boolean): OpDefinition {
     outputs: [1, 4],
     attributes: { epsilon: 'float' },
     infer: inferSkip,
+    keepsRows: (_, inputs) =>
+      !inputs.shared[0] &&
+      alignsRows(inputs, 1, inputs.ranks[0]) &&
+      inputs.ranks[0] > 1 &&
+      inputs.shared.slice(2).every(Boolean),
     reference: (ctx) => skipReference(ctx, simplified),
     lower: (ctx) => {
       const slots = { skip: 1, gamma: 2, beta: simplified ? -1 : 3, bias: simplified ? 3 : 4 };

@@ -5,6 +5,7 @@ import { isConcrete, type Shape, shapeText, sizeBetween, sizeOf } from '../ir/sh
 import { fromNumbers, type HostTensor } from '../ir/tensor.ts';
 import { normalizeAxes } from './axes.ts';
 import { expectKind, expectKinds, expectSame, floatKinds, numberSink, numbersOf } from './elements.ts';
+import { firstAlone, keepsBeside, keepsFirst, spareRows } from './keeps-rows.ts';
 import { lowerBatchNorm, lowerGroupNorm } from './lower-norm.ts';
 import {
   defineOp,
@@ -288,6 +289,7 @@ export const normOps: readonly OpDefinition[] = [
     outputs: [1, 1],
     attributes: { consumed_inputs: 'ints', epsilon: 'float' },
     infer: instanceInfer,
+    keepsRows: keepsFirst,
     reference: (ctx) => normalizeGroups(ctx, ctx.tensor(0).dims[1], (c) => c),
     lower: (ctx) =>
       lowerGroupNorm(ctx, { groups: ctx.dims(0)[1], perChannel: true, epsilon: ctx.float('epsilon', 1e-5) }),
@@ -302,6 +304,7 @@ export const normOps: readonly OpDefinition[] = [
       expectSame(ctx, 3, floatKinds);
       return like((reader, x) => checkGroup(reader, x, ctx.shape(1), ctx.shape(2)))(ctx);
     },
+    keepsRows: keepsFirst,
     reference: groupNormalization,
     lower: (ctx) => {
       const groups = checkGroup(ctx, ctx.dims(0), ctx.dims(1), ctx.dims(2));
@@ -315,6 +318,7 @@ export const normOps: readonly OpDefinition[] = [
     outputs: [1, 1],
     attributes: { axis: 'int', p: 'int' },
     infer: like((ctx, x) => normalizeAxis(ctx, ctx.int('axis', -1), x.length)),
+    keepsRows: keepsBeside((node) => node.int('axis', -1)),
     reference: lpNormalization,
   }),
   defineOp({
@@ -324,6 +328,7 @@ export const normOps: readonly OpDefinition[] = [
     outputs: [1, 1],
     attributes: { axes: 'ints' },
     infer: like((ctx, x) => normalizeAxes(ctx, ctx.ints('axes', [0, 2, 3]), x.length)),
+    keepsRows: (node, inputs) => firstAlone(inputs) && spareRows(node.ints('axes', [0, 2, 3]), inputs.ranks[0]),
     reference: meanVariance,
   }),
   defineOp({
@@ -333,6 +338,7 @@ export const normOps: readonly OpDefinition[] = [
     outputs: [1, 1],
     attributes: { alpha: 'float', beta: 'float', bias: 'float', size: 'int' },
     infer: like(checkResponse),
+    keepsRows: keepsFirst,
     reference: localResponse,
   }),
 ];

@@ -108,10 +108,15 @@ export function runBodies(ctx: ReferenceContext, runs: BodyRuns): HostValue[] {
   return step.value;
 }
 
-/** Ranks of a node's inputs, and which of them are the same for every item of a batch. */
+/** What is known of a node's inputs where the question is whether the items of a batch stay apart. */
 export interface RowInputs {
   readonly ranks: readonly number[];
+  /** Of a batch of several items; empty for omitted inputs. */
+  readonly dims: readonly (readonly number[])[];
+  /** Inputs that are the same for every item and every batch, omitted ones among them; all others have items along axis 0. */
   readonly shared: readonly boolean[];
+  /** The content of a shared input, where it is known. */
+  numbers(i: number): readonly number[] | undefined;
 }
 
 /** True where `axis` (counted from the end where negative) is not axis 0. */
@@ -154,6 +159,22 @@ export interface OpDefinition {
    * for all rows. Elementwise operators, views and windows need not say it.
    */
   keepsRows?(node: NodeReader, inputs: RowInputs): boolean;
+  /** Inputs that tell nothing but sizes of the output: they may tell the size of the batch where rows are kept. */
+  readonly sizeInputs?: readonly number[];
+  /** True where row i of the output holds i more than row 0. */
+  numbersRows?(node: NodeReader, inputs: RowInputs): boolean;
+  /**
+   * For operators that take what input 0 holds at places in input 1: which numbers there are of rows of axis 0, each one
+   * or the first one along the last axis.
+   */
+  rowNumbers?(node: NodeReader): 'each' | 'first' | undefined;
+  /**
+   * True where elements of the outputs are affine functions of elements of the `varying` inputs, the same ones whatever
+   * these hold. Views and movements are so in their first input.
+   */
+  affine?(varying: readonly boolean[]): boolean;
+  /** Compares elements of two numbers. */
+  readonly compares?: boolean;
   /** For convolutions and pools: the window that slides over input 0; `dims` gives the shape of an input. */
   window?(node: NodeReader, dims: (i: number) => readonly number[]): Window | undefined;
   /** For other operators that read neighbours of positions: the borders of input 0 that their kernel wants. */

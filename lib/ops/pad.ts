@@ -5,6 +5,7 @@ import type { Dim, Shape } from '../ir/shape.ts';
 import { sizeOf } from '../ir/shape.ts';
 import { allocate, checkAllocatable, fromNumbers, type HostTensor } from '../ir/tensor.ts';
 import { normalizeAxes } from './axes.ts';
+import { axesOf, firstAlone } from './keeps-rows.ts';
 import type { LowerContext } from './lower.ts';
 import { lowerAxisMaps } from './lower-movement.ts';
 import { mapAxes } from './movement.ts';
@@ -168,6 +169,13 @@ export const padOps: readonly OpDefinition[] = [
     attributes: { mode: 'string', paddings: 'ints', pads: 'ints', value: 'float' },
     traits: ['movement'],
     infer: (ctx) => [tensorType(ctx.dtype(0), inferPad(ctx))],
+    keepsRows: (node, inputs) => {
+      const rank = inputs.ranks[0];
+      const pads = axesOf(node, inputs, [padsAttribute(node), 1, 11]);
+      const axes = node.version >= 11 ? inputs.numbers(3) : undefined;
+      if (!firstAlone(inputs) || !pads || (node.has(3) && !axes)) return false;
+      return padAmounts(node, rank, pads, axes)[0].every((amount) => amount === 0);
+    },
     reference: (ctx) => [pad(ctx)],
     lower: lowerPad,
   }),

@@ -10,6 +10,7 @@ import {
   headMajor,
   inferAttention,
   inLayout,
+  keepsAttentionRows,
   masking,
   placedAs,
 } from './attention-fused.ts';
@@ -148,6 +149,7 @@ export const quantizedAttentionOps: readonly OpDefinition[] = [
       return [tensorType(byteType(ctx, 'y_type'), inferAttention(ctx))];
     },
     reference: quantizedAttention,
+    keepsRows: keepsAttentionRows,
     lower: lowerQuantized,
   }),
 ];

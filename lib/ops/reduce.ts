@@ -7,6 +7,7 @@ import { allocate, type HostTensor, reshaped, toBigInts } from '../ir/tensor.ts'
 import { inferIntegers, normalizeAxes, readIntegers, unknownDims } from './axes.ts';
 import { forEachRow } from './broadcast.ts';
 import { bigSink, expectKind, isInteger, numberKinds, numberSink, numbersOf } from './elements.ts';
+import { axesOf, firstAlone, spareRows } from './keeps-rows.ts';
 import { lowerReduce, type ReduceName } from './lower-reduce.ts';
 import { defineOp, type InferContext, type NodeReader, type OpDefinition } from './op.ts';
 
@@ -166,6 +167,10 @@ function reduction(name: `Reduce${ReduceName}`, since: readonly number[], comput
     infer: (ctx) => [
       tensorType(expectKind(ctx, 0, bool ? [...numberKinds, 'bool'] : numberKinds), inferReduce(ctx, axesInput)),
     ],
+    keepsRows: (node, inputs) => {
+      const axes = axesOf(node, inputs, ['axes', 1, axesInput]);
+      return firstAlone(inputs) && (axes?.length ?? 0) > 0 && spareRows(axes, inputs.ranks[0]);
+    },
     reference: (ctx) => {
       const x = ctx.tensor(0);
       const axes = reducedAxes(ctx, x.dims.length, readIntegers(ctx, 'axes', 1, axesInput));

@@ -6,6 +6,7 @@ import { type Dim, isConcrete, type Shape, shapeText, sizeBetween, sizeOf, strid
 import { allocate, fromNumbers, type HostTensor, pick, tensor, toNumbers, toParts, zeros } from '../ir/tensor.ts';
 import { expectKinds, floatKinds, integerKinds } from './elements.ts';
 import { withExtraElement } from './extra-element.ts';
+import { firstAlone, spareRows } from './keeps-rows.ts';
 import type { LowerContext, Operand } from './lower.ts';
 import { noKernel } from './lower-elementwise.ts';
 import { floatInput, intoFloatOutput, servedByFloat32 } from './lower-floats.ts';
@@ -348,6 +349,17 @@ function inputReader(ctx: ReferenceContext): Reader {
   };
 }
 
+/** True where axis 0 stays as it is: by a scale of 1, or sizes that keep its size. */
+const keepsResizedRows: NonNullable<OpDefinition['keepsRows']> = (node, inputs) => {
+  const crops = node.string('coordinate_transformation_mode', '') === 'tf_crop_and_resize';
+  const fits = node.string('keep_aspect_ratio_policy', 'stretch') === 'stretch';
+  if (!firstAlone(inputs) || crops || !fits) return false;
+  const axes = node.ints('axes', []);
+  if (axes.length > 0) return spareRows(axes, inputs.ranks[0]);
+  const scales = inputs.numbers(node.op === 'Upsample' || node.version < 11 ? 1 : 2);
+  return scales && scales.length > 0 ? scales[0] === 1 : node.has(3);
+};
+
 function resizer(
   name: string,
   since: readonly number[],
@@ -372,6 +384,8 @@ function resizer(
       return [tensorType(dtype, resizedShape(ctx, ctx.shape(0), request(ctx, constantReader(ctx))))];
     },
     borders: (node) => (readMode(node) === 'nearest' ? undefined : neighbourBorders),
+    keepsRows: keepsResizedRows,
+    sizeInputs: name === 'Resize' ? [3] : [],
     reference: (ctx) => resize(ctx, request(ctx, inputReader(ctx))),
     lower: (ctx) => lowerResize(ctx, request(ctx, constantReader(ctx))),
   });

@@ -67,6 +67,7 @@ export const selectOps: readonly OpDefinition[] = [
     inputs: [3, 3],
     outputs: [1, 1],
     traits: ['elementwise'],
+    affine: ([condition]) => !condition,
     infer: (ctx) => {
       expectKind(ctx, 0, ['bool']);
       const dtype = ctx.type(1) ? ctx.dtype(1) : ctx.dtype(2);

@@ -6,6 +6,7 @@ import { type Shape, sizeBetween, sizeOf, stridesOf } from '../ir/shape.ts';
 import { type HostTensor, int64Vector, reshaped, tensor, unpacked } from '../ir/tensor.ts';
 import { comparables, expectKind, numberKinds, numbersOf } from './elements.ts';
 import { gathered } from './gather.ts';
+import { keepsBeside } from './keeps-rows.ts';
 import type { LowerContext } from './lower.ts';
 import { kernelFor, noKernel } from './lower-elementwise.ts';
 import { lowerArg } from './lower-reduce.ts';
@@ -82,6 +83,7 @@ function argOp(name: string, sign: 1 | -1): OpDefinition {
       const axis = normalizeAxis(ctx, ctx.int('axis', 0), shape.length);
       return [tensorType('int64', reducedDims(shape, [axis], ctx.int('keepdims', 1) !== 0))];
     },
+    keepsRows: keepsBeside((node) => node.int('axis', 0)),
     reference: (ctx) => [argExtreme(ctx, sign)],
     lower: (ctx) => {
       const axis = normalizeAxis(ctx, ctx.int('axis', 0), ctx.dims(0).length);
@@ -281,6 +283,7 @@ export const selectionOps: readonly OpDefinition[] = [
     outputs: [2, 2],
     attributes: { axis: 'int', k: 'int', largest: 'int', sorted: 'int' },
     infer: inferTopK,
+    keepsRows: keepsBeside((node) => node.int('axis', -1)),
     reference: (ctx) => topK(ctx),
     lower: lowerTopK,
   }),

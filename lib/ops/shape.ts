@@ -135,16 +135,15 @@ function inferUnsqueeze(ctx: InferContext): Shape | undefined {
 function view(
   name: string,
   since: readonly number[],
-  form: { inputs: readonly [number, number]; attributes: OpDefinition['attributes'] },
+  form: Pick<OpDefinition, 'inputs' | 'attributes' | 'sizeInputs'>,
   infer: (ctx: InferContext) => Shape | undefined,
   dims: (ctx: ReferenceContext, x: HostTensor) => readonly Dim[] | undefined,
 ): OpDefinition {
   return defineOp({
     name,
     since,
-    inputs: form.inputs,
+    ...form,
     outputs: [1, 1],
-    attributes: form.attributes,
     traits: ['view'],
     infer: (ctx) => [tensorType(ctx.dtype(0), infer(ctx))],
     reference: (ctx) => {
@@ -231,7 +230,7 @@ export const shapeOps: readonly OpDefinition[] = [
   view(
     'Reshape',
     [1, 5, 13, 14, 19, ...viewVersions],
-    { inputs: [1, 2], attributes: { shape: 'ints', allowzero: 'int' } },
+    { inputs: [1, 2], attributes: { shape: 'ints', allowzero: 'int' }, sizeInputs: [1] },
     inferReshape,
     (ctx, x) => reshapeDims(ctx, x.dims, required(ctx, readIntegers(ctx, 'shape', 1, 5), 'the new shape is')),
   ),
@@ -265,6 +264,11 @@ export const shapeOps: readonly OpDefinition[] = [
     inputs: [2, 2],
     outputs: [1, 1],
     traits: ['movement'],
+    sizeInputs: [1],
+    keepsRows: (_, { ranks, shared, dims }) => {
+      const rank = Math.max(ranks[0], dims[1][0]);
+      return ranks[0] < rank ? shared[0] : !shared[0] || dims[0][0] === 1;
+    },
     infer: (ctx) => [tensorType(ctx.dtype(0), inferExpand(ctx))],
     reference: (ctx) => [expand(ctx)],
     lower: (ctx) => lowerMove(ctx, ctx.outputDims(0), broadcastStrides(ctx.dims(0), ctx.outputDims(0))),

@@ -5,6 +5,7 @@ import { segmentChannels } from '../ir/segments.ts';
 import { type Dim, type Shape, shapeText, sizeOf, stridesOf } from '../ir/shape.ts';
 import { type HostTensor, unpacked } from '../ir/tensor.ts';
 import { inferIntegers, normalizeAxes, readIntegers, unknownDims } from './axes.ts';
+import { axesOf, firstAlone, keepsBeside, spareRows } from './keeps-rows.ts';
 import type { LowerContext } from './lower.ts';
 import { wholeBytes } from './lower-elementwise.ts';
 import { immovable, lowerMove, moveStep, type StridedMove, tooManyAxes } from './lower-movement.ts';
@@ -300,6 +301,11 @@ export const sliceOps: readonly OpDefinition[] = [
     attributes: { starts: 'ints', ends: 'ints', axes: 'ints' },
     traits: ['movement'],
     channels: () => 'slice',
+    keepsRows: (node, inputs) => {
+      const starts = axesOf(node, inputs, ['starts', 1, 10]);
+      const axes = axesOf(node, inputs, ['axes', 3, 10]) ?? (node.has(3) ? undefined : starts?.map((_, i) => i));
+      return firstAlone(inputs) && spareRows(axes, inputs.ranks[0]);
+    },
     infer: (ctx) => [tensorType(ctx.dtype(0), inferSlice(ctx))],
     reference: (ctx) => [slice(ctx)],
     lower: lowerSlice,
@@ -312,6 +318,7 @@ export const sliceOps: readonly OpDefinition[] = [
     attributes: { axis: 'int', split: 'ints', num_outputs: 'int' },
     traits: ['movement'],
     channels: (node, rank) => (normalizeAxis(node, node.int('axis', 0), rank) === 1 ? 'split' : undefined),
+    keepsRows: keepsBeside((node) => node.int('axis', 0)),
     infer: (ctx) => inferSplit(ctx).map((shape) => tensorType(ctx.dtype(0), shape)),
     reference: (ctx) => split(ctx),
     lower: lowerSplit,
@@ -337,6 +344,7 @@ export const sliceOps: readonly OpDefinition[] = [
       if (shape && shape.length < 2) throw ctx.error(`the input is ${shapeText(shape)}, expected at least rank 2`);
       return [tensorType(ctx.dtype(0), shape)];
     },
+    keepsRows: (_, inputs) => firstAlone(inputs) && inputs.ranks[0] > 2,
     reference: (ctx) => [trilu(ctx)],
     lower: lowerTrilu,
   }),

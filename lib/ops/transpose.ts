@@ -3,6 +3,7 @@
 import { tensorType } from '../ir/graph.ts';
 import { type Dim, type Shape, shapeText, stridesOf } from '../ir/shape.ts';
 import { type HostTensor, reshaped } from '../ir/tensor.ts';
+import { keepsFirst } from './keeps-rows.ts';
 import { lowerMove } from './lower-movement.ts';
 import { strided } from './movement.ts';
 import { defineOp, type NodeReader, type OpDefinition } from './op.ts';
@@ -86,6 +87,7 @@ function blockOp(name: 'DepthToSpace' | 'SpaceToDepth', since: readonly number[]
     attributes: { blocksize: 'int', mode: 'string' },
     traits: ['movement'],
     infer: (ctx) => [tensorType(ctx.dtype(0), blockShape(ctx, ctx.shape(0), toSpace))],
+    keepsRows: keepsFirst,
     reference: (ctx) => {
       const x = ctx.tensor(0);
       const { split, perm } = blockMove(ctx, x.dims, toSpace);

@@ -62,6 +62,7 @@ export type Uses = ReadonlyMap<Value, readonly Node[]>;
 export class Facts {
   readonly #typed: Map<Value, Typed>;
   readonly #aliases: Map<Value, Value>;
+  readonly #foldLimit: number;
   /** Values whose momentary content the walk looked at. */
   readonly asked = new Map<Value, HostTensor>();
   /** How often the walk looked for contents that the types of values do not tell. */
@@ -69,7 +70,8 @@ export class Facts {
   readonly #derived = new Map<Value, HostTensor | null>();
   #uses: Uses = new Map();
 
-  constructor(typed: ReadonlyMap<Value, Typed>, aliases: ReadonlyMap<Value, Value>) {
+  constructor(typed: ReadonlyMap<Value, Typed>, aliases: ReadonlyMap<Value, Value>, foldLimit = FOLD_LIMIT) {
+    this.#foldLimit = foldLimit;
     this.#typed = new Map(typed);
     this.#aliases = new Map(aliases);
   }
@@ -134,7 +136,7 @@ export class Facts {
       this.asked.set(value, content);
       return content;
     }
-    if (sizeOf(typed.dims) > FOLD_LIMIT || !value.producer) return undefined;
+    if (sizeOf(typed.dims) > this.#foldLimit || !value.producer) return undefined;
     this.looks++;
     const known = this.#derived.get(value);
     if (known !== undefined) return known ?? undefined;
@@ -188,7 +190,7 @@ export class Facts {
     const op = findOp(node.domain, node.op);
     const traits = op?.traits ?? [];
     if (!op || traits.includes('random') || traits.includes('control')) return undefined;
-    const small = types.every((type) => type.kind === 'tensor' && sizeOf(type.dims) <= FOLD_LIMIT);
+    const small = types.every((type) => type.kind === 'tensor' && sizeOf(type.dims) <= this.#foldLimit);
     if (!small) return undefined;
     const inputs: (HostValue | null)[] = [];
     for (const read of node.inputs) {

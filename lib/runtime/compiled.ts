@@ -57,7 +57,14 @@ function storeOf(source: string | Uint8Array, options: CompileOptions): StageSto
 }
 
 /** Kinds of items whose panels are remembered. */
-const MOST_PANEL_SIZES = 64;
+const MOST_ITEM_KINDS = 64;
+
+/** Remembers a fact about a kind of items. */
+function remember<T>(facts: Map<string, T>, key: string, fact: T): T {
+  if (facts.size >= MOST_ITEM_KINDS) facts.clear();
+  facts.set(key, fact);
+  return fact;
+}
 
 /** What items of a batch are, but for how many. */
 function itemKey(feeds: readonly (HostValue | undefined)[]): string {
@@ -83,8 +90,8 @@ export class CompiledModel {
   /** Where the model stands as its store knows it, without nodes: how to load it after all. */
   #source: string | undefined;
   #completing: Promise<void> | undefined;
-  /** Whether items of a batch can be computed apart; undefined until a batch comes. */
-  #separable: boolean | undefined;
+  /** Whether items of a batch can be computed apart, by what an item's feeds are. */
+  readonly #separable = new Map<string, boolean>();
   #multipliesBytes: boolean | undefined;
   /** Items of a panel, by what an item's feeds are. */
   readonly #panelSizes = new Map<string, number>();
@@ -332,8 +339,7 @@ export class CompiledModel {
         throw error;
       }
     }
-    if (this.#panelSizes.size >= MOST_PANEL_SIZES) this.#panelSizes.clear();
-    this.#panelSizes.set(itemKey(feeds), cheapestPanel(stages, thisMachine()));
+    remember(this.#panelSizes, itemKey(feeds), cheapestPanel(stages, thisMachine()));
   }
 
   /** The panels of a batch whose items can be computed apart. */
@@ -343,9 +349,11 @@ export class CompiledModel {
     const panels = cut && this.#multipliesBytes ? cutJointly(cut.batch) : cut;
     const results = this.model.graph.outputs.map(({ type }) => (type?.kind === 'tensor' ? type.dtype : undefined));
     if (!panels || !haveRows(results)) return undefined;
+    const key = itemKey(feeds);
     const dims = feeds.map((feed) => (feed as HostTensor).dims);
-    this.#separable ??= rowsAreIndependent(this.model.graph, dims);
-    return this.#separable ? panels : undefined;
+    const known = this.#separable.get(key);
+    const separable = known ?? remember(this.#separable, key, rowsAreIndependent(this.model.graph, dims));
+    return separable ? panels : undefined;
   }
 
   async #runPanels(given: readonly HostTensor[], panels: Panels, drive: DriveOptions): Promise<HostValue[]> {
@@ -361,7 +369,7 @@ export class CompiledModel {
         if (data.length !== sizes[i]) throw feedIsGone(inputs[i].name);
       });
       const execution = program.execute(this.#bind(feeds.map((feed) => sliceRows(feed, panel))), { foreign });
-      collected.add(await driveAsync(execution, this.#weights, { ...drive, threads }), panel.from);
+      collected.add(await driveAsync(execution, this.#weights, { ...drive, threads }), panel);
     };
     for (const round of rounds) {
       const queue = [...round];

@@ -96,13 +96,13 @@ export class RowCollector {
     this.#batch = batch;
   }
 
-  /** Copies the results of the items from `from` on. */
-  add(results: readonly HostValue[], from: number): void {
+  /** Copies the results of a panel, which has as many rows along axis 0 for each of its items. */
+  add(results: readonly HostValue[], { from, size }: Panel): void {
     results.forEach((result, i) => {
       const part = result as HostTensor;
-      const row = part.data.length / part.dims[0];
+      const row = part.data.length / size;
       if (!this.#outputs[i]) {
-        const dims = [this.#batch, ...part.dims.slice(1)];
+        const dims = [(part.dims[0] / size) * this.#batch, ...part.dims.slice(1)];
         this.#outputs[i] = { kind: 'tensor', dtype: part.dtype, dims, data: allocate(part.dtype, sizeOf(dims)) };
       }
       (this.#outputs[i].data as Float32Array).set(part.data as Float32Array, from * row);

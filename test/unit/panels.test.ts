@@ -1,15 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import {
-  type Attribute,
-  type Graph,
-  makeConstant,
-  makeValue,
-  type Node,
-  tensorType,
-  type Value,
-} from '../../lib/ir/graph.ts';
-import { fromNumbers, int64Vector, tensor } from '../../lib/ir/tensor.ts';
-import { rowsAreIndependent } from '../../lib/plan/rows.ts';
+import { tensor } from '../../lib/ir/tensor.ts';
 import { batchOf, cutBatch, cutJointly, RowCollector, sliceRows } from '../../lib/runtime/panels.ts';
 
 describe('cutting a batch', () => {
@@ -64,8 +54,20 @@ describe('cutting a batch', () => {
       { from: 2, size: 3 },
       { from: 0, size: 2 },
     ])
-      collector.add([sliceRows(x, panel)], panel.from);
+      collector.add([sliceRows(x, panel)], panel);
     expect(collector.outputs).toEqual([x]);
+  });
+
+  test('results of several rows an item come back where they were', () => {
+    const flat = tensor(
+      'float32',
+      [6, 2],
+      Float32Array.from({ length: 12 }, (_, i) => i),
+    );
+    const collector = new RowCollector(3);
+    collector.add([sliceRows(flat, { from: 2, size: 4 })], { from: 1, size: 2 });
+    collector.add([sliceRows(flat, { from: 0, size: 2 })], { from: 0, size: 1 });
+    expect(collector.outputs).toEqual([flat]);
   });
 
   test('feeds have to share the batch', () => {
@@ -74,65 +76,5 @@ describe('cutting a batch', () => {
     expect(batchOf([a, tensor('float32', [3], new Float32Array(3))])).toBeUndefined();
     expect(batchOf([a, undefined])).toBeUndefined();
     expect(batchOf([tensor('int4', [2, 2], new Uint8Array(2))])).toBeUndefined();
-  });
-});
-
-function graphOf(
-  op: string,
-  others: readonly Value[],
-  attributes: Record<string, Attribute> = {},
-  version = 17,
-): Graph {
-  const x = makeValue('x', tensorType('float32', ['N', 6]));
-  const y = makeValue('y');
-  const node: Node = {
-    ...{ name: op, op, domain: '', version, inputs: [x, ...others], outputs: [y], captures: [] },
-    attributes: new Map(Object.entries(attributes)),
-  };
-  y.producer = node;
-  return { name: 'g', inputs: [x], outputs: [y], nodes: [node], captures: [] };
-}
-
-const axis = (value: number): Record<string, Attribute> => ({ axis: { type: 'int', value } });
-const scale = (dims: number[]): Value =>
-  makeConstant('s', fromNumbers('float32', dims, new Float32Array(dims.reduce((a, b) => a * b, 1)).fill(1)));
-const constant = (dims: number[]): Value =>
-  makeConstant('c', fromNumbers('float32', dims, new Float32Array(dims.reduce((a, b) => a * b, 1))));
-
-describe('independent rows', () => {
-  const cases: [string, Graph, boolean][] = [
-    ['elementwise', graphOf('Relu', []), true],
-    ['a bias', graphOf('Add', [constant([6])]), true],
-    ['an addend with one row', graphOf('Add', [constant([1, 6])]), true],
-    ['softmax over features', graphOf('Softmax', [], axis(-1)), true],
-    ['softmax over the batch', graphOf('Softmax', [], axis(0)), false],
-    ['a product', graphOf('MatMul', [constant([6, 4])]), true],
-    ['a transposition', graphOf('Transpose', [], { perm: { type: 'ints', value: [1, 0] } }), false],
-    ['one scale', graphOf('QuantizeLinear', [scale([])], axis(1)), true],
-    ['a scale a feature', graphOf('QuantizeLinear', [scale([6])], axis(1)), true],
-    ['a scale a row', graphOf('QuantizeLinear', [scale([7919])], axis(0)), false],
-    ['a reshape that keeps rows', graphOf('Reshape', [makeConstant('s', int64Vector([-1, 2, 3]))]), true],
-    ['a reshape that mixes rows', graphOf('Reshape', [makeConstant('s', int64Vector([6, -1]))]), false],
-    ['a mean over the batch', graphOf('ReduceMean', [], { axes: { type: 'ints', value: [0] } }), false],
-  ];
-  test.each(cases)('%s', (_, graph, expected) => {
-    expect(rowsAreIndependent(graph, [[2, 6]])).toBe(expected);
-  });
-
-  test('the size of the batch as data', () => {
-    const graph = graphOf('Relu', []);
-    const [x] = graph.inputs;
-    const [shape, size, y] = ['shape', 'size', 'scaled'].map((name) => makeValue(name));
-    const make = (op: string, inputs: Value[], output: Value, attributes: [string, Attribute][] = []): Node => {
-      const node = { name: op, op, domain: '', version: 17, inputs, outputs: [output], captures: [] };
-      output.producer = { ...node, attributes: new Map(attributes) };
-      return output.producer;
-    };
-    const nodes = [
-      make('Shape', [x], shape, [['end', { type: 'int', value: 1 }]]),
-      make('Cast', [shape], size, [['to', { type: 'int', value: 1 }]]),
-      make('Div', [x, size], y),
-    ];
-    expect(rowsAreIndependent({ ...graph, nodes, outputs: [y] }, [[2, 6]])).toBe(false);
   });
 });
