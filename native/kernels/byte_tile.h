@@ -1,4 +1,4 @@
-// Weights of bytes in the form that dense kernels multiply them, and what becomes of a tile's finished sums.
+// What becomes of the finished sums of a tile of bytes.
 #pragma once
 #include "kernels/byte_params.h"
 #include "simd/bytes.h"
@@ -8,47 +8,6 @@
 namespace filigree {
 namespace FILIGREE_ISA {
 namespace {
-
-/// A weight quad is one word of four signed bytes where the CPU multiplies such, else two words of 16-bit pairs:
-/// channels 0 and 2, channels 1 and 3.
-constexpr int kQuadWords = kByteDots ? 1 : 2;
-
-/// Four channels of kLanes positions, or a broadcast weight quad.
-struct Quad {
-  I32 part[kQuadWords];
-};
-
-FILIGREE_INLINE void packWeights(const int32_t* quad, int32_t* words) {
-  if (kByteDots) {
-    uint32_t word = 0;
-    for (int i = 0; i < 4; i++) word |= static_cast<uint32_t>(quad[i] & 255) << (8 * i);
-    words[0] = static_cast<int32_t>(word);
-    return;
-  }
-  for (int i = 0; i < kQuadWords; i++) {
-    words[i] = static_cast<int32_t>(static_cast<uint32_t>(quad[i] & 0xffff) | static_cast<uint32_t>(quad[i + 2]) << 16);
-  }
-}
-
-/// Unsigned bytes.
-FILIGREE_INLINE Quad quadOf(I32 bytes) {
-  Quad quad;
-  quad.part[0] = kByteDots ? bytes : evenBytes(bytes);
-  if (!kByteDots) quad.part[kQuadWords - 1] = oddBytes(bytes);
-  return quad;
-}
-
-FILIGREE_INLINE Quad broadcastWeights(const int32_t* words) {
-  Quad w;
-  for (int i = 0; i < kQuadWords; i++) w.part[i] = set1I(words[i]);
-  return w;
-}
-
-FILIGREE_INLINE I32 dot(I32 sum, const Quad& x, const Quad& w) {
-  if (kByteDots) return dotBytes(sum, x.part[0], w.part[0]);
-  for (int i = 0; i < kQuadWords; i++) sum += dotPairs(x.part[i], w.part[i]);
-  return sum;
-}
 
 /// What a finished sum becomes.
 struct ByteEnd {

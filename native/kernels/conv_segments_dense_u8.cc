@@ -1,8 +1,12 @@
 // Dense convolutions and linear layers over 8-bit segment maps with 8-bit weights.
 //
 // The packing: for each group of the convolution and each of its row groups (whole fours of output channels) the sums'
-// starting values and the scales [rows], then the weights [tap][quad of input channels][rows].
+// starting values and the scales [rows], then the weights [tap][quad of input channels][rows]. Where products are of
+// pairs what is split off weights follows (split_weights.h).
+#include <optional>
+
 #include "kernels/byte_tile.h"
+#include "kernels/split_weights.h"
 #include "kernels/tile_block.h"
 
 namespace filigree {
@@ -15,6 +19,49 @@ constexpr int kByteRows = 12, kByteTiles = 2;
 #else
 constexpr int kByteRows = 4, kByteTiles = 1;
 #endif
+
+/// A weight quad is one word of four signed bytes where the CPU multiplies such, else two words of 16-bit pairs:
+/// channels 0 and 2, channels 1 and 3.
+constexpr bool kWhole = kByteDots || kPairDots;
+constexpr int kQuadWords = kWhole ? 1 : 2;
+
+FILIGREE_INLINE void packWeight(const int32_t* quad, int32_t* words) {
+  if (kWhole) {
+    words[0] = packQuadWord(quad);
+    return;
+  }
+  for (int i = 0; i < kQuadWords; i++) {
+    words[i] = static_cast<int32_t>(static_cast<uint32_t>(quad[i] & 0xffff) | static_cast<uint32_t>(quad[i + 2]) << 16);
+  }
+}
+
+/// What a product of quads costs, in products of four bytes.
+constexpr double kQuadCost = kByteDots ? 1 : kPairDots ? 1.6 : 2;
+
+/// Four channels of kLanes positions, or a broadcast weight quad.
+struct Quad {
+  I32 part[kQuadWords];
+};
+
+/// Unsigned bytes.
+FILIGREE_INLINE Quad quadOf(I32 bytes) {
+  Quad quad;
+  quad.part[0] = kWhole ? bytes : evenBytes(bytes);
+  if (!kWhole) quad.part[kQuadWords - 1] = oddBytes(bytes);
+  return quad;
+}
+
+FILIGREE_INLINE Quad broadcastWeights(const int32_t* words) {
+  Quad w;
+  for (int i = 0; i < kQuadWords; i++) w.part[i] = set1I(words[i]);
+  return w;
+}
+
+FILIGREE_INLINE I32 dot(I32 sum, const Quad& x, const Quad& w) {
+  if (kWhole) return dotSafeBytes(sum, x.part[0], w.part[0]);
+  for (int i = 0; i < kQuadWords; i++) sum += dotPairs(x.part[i], w.part[i]);
+  return sum;
+}
 
 /// Rows and quads of one group of the convolution. Rows are rounded up to fours: the rest have weights of 0.
 struct ByteCut {
@@ -68,12 +115,6 @@ const char* readPacking(const Step& step, BytePacking* k) {
   return weights < 0 || weights > int64_t{1} << 36 ? "pack.conv.segments.dense: too many weights" : nullptr;
 }
 
-size_t packedBytes(const Step& step) {
-  BytePacking k = {};
-  if (readPacking(step, &k)) return 0;
-  return static_cast<size_t>(k.cut.groupWords(k.groups)) * 4;
-}
-
 const char* checkPacking(const Step& step, Work* work) {
   BytePacking k = {};
   if (const char* problem = readPacking(step, &k)) return problem;
@@ -83,7 +124,8 @@ const char* checkPacking(const Step& step, Work* work) {
   if (step.operands[2].data && !holds(step, 2, out, 4)) return "pack.conv.segments.dense: the biases are too few";
   if (!holds(step, 3, out, 4)) return "pack.conv.segments.dense: the scales are too few";
   if (!holds(step, 4, k.cut.groupWords(k.groups), 4)) return "pack.conv.segments.dense: the packing is too small";
-  work->units = k.groups * k.cut.groups;
+  // Where halves follow each other, rows do.
+  work->units = kPairDots ? 1 : k.groups * k.cut.groups;
   work->cost = static_cast<double>(weights) * 2;
   return nullptr;
 }
@@ -93,14 +135,15 @@ FILIGREE_INLINE int32_t weightValue(uint8_t byte, bool is_unsigned) {
   return is_unsigned ? byte : static_cast<int8_t>(byte);
 }
 
-/// One row group: rows [first, first + count) of a group, padded to fours.
-void packRows(const Step& step, const BytePacking& k, int64_t group, int64_t first, int64_t padded, int32_t* to,
-              Range* range) {
+/// Calls quad(r, tap, quad, values) for the weights of row r of a row group, taps and quads in order, and row(r, sum)
+/// after each: rows [first, first + padded) of a group, those past the last zeros.
+template <class UseQuad, class UseRow>
+void eachWeight(const Step& step, const BytePacking& k, int64_t group, int64_t first, int64_t padded, UseQuad useQuad,
+                UseRow useRow) {
   const ByteCut& cut = k.cut;
   const uint8_t* const weights = input<uint8_t>(step, 0);
   const WeightOrder order = weightOrder(k.transposed, cut.rows, cut.channels, cut.taps);
   const bool perRow = step.operands[1].bytes >= static_cast<size_t>(k.groups * cut.rows);
-  int32_t* words = to + 2 * padded;
   const int64_t quads = cut.quads(group), lead = group * cut.channels - cut.firstQuad(group) * 4;
   for (int64_t r = 0; r < padded; r++) {
     const bool real = first + r < cut.rows;
@@ -117,25 +160,65 @@ void packRows(const Step& step, const BytePacking& k, int64_t group, int64_t fir
           const uint8_t byte = weights[row * order.row + c * order.channel + tap * order.tap];
           values[i] = weightValue(byte, k.weights_unsigned) - zeroPoint;
           sum += values[i];
-          if (values[i] < -128 || values[i] > 127) range->error = "a weight less its zero point is not a signed byte";
         }
-        packWeights(values, words + ((tap * quads + quad) * padded + r) * kQuadWords);
+        useQuad(r, tap, quad, values);
       }
     }
+    useRow(r, sum);
+  }
+}
+
+size_t packedBytes(const Step& step) {
+  BytePacking k = {};
+  if (readPacking(step, &k)) return 0;
+  const size_t words = static_cast<size_t>(k.cut.groupWords(k.groups));
+  if (!kPairDots) return words * 4;
+  int64_t halves = 0;
+  for (int64_t group = 0; group < k.groups; group++) {
+    eachWeight(
+        step, k, group, 0, k.cut.paddedRows(),
+        [&](int64_t, int64_t, int64_t, const int32_t* values) { halves += isSafeQuad(values) ? 0 : 1; },
+        [](int64_t, int64_t) {});
+  }
+  return (words + static_cast<size_t>(splitWords(k.groups * k.cut.paddedRows(), halves))) * 4;
+}
+
+/// One row group; `writer` where weights are split.
+void packRows(const Step& step, const BytePacking& k, int64_t group, int64_t first, int64_t padded, int32_t* to,
+              SplitWriter* writer, Range* range) {
+  int32_t* words = to + 2 * padded;
+  const int64_t quads = k.cut.quads(group);
+  const auto useQuad = [&](int64_t r, int64_t tap, int64_t quad, int32_t* values) {
+    for (int i = 0; i < 4; i++) {
+      if (values[i] < -128 || values[i] > 127) range->error = "a weight less its zero point is not a signed byte";
+    }
+    if (writer) writer->split(tap, quad, values);
+    packWeight(values, words + ((tap * quads + quad) * padded + r) * kQuadWords);
+  };
+  const auto useRow = [&](int64_t r, int64_t sum) {
+    const bool real = first + r < k.cut.rows;
+    const int64_t row = group * k.cut.rows + first + r;
     const int64_t bias = real && step.operands[2].data ? input<int32_t>(step, 2)[row] : 0;
     to[r] = static_cast<int32_t>(static_cast<uint32_t>(bias - k.input_zero_point * sum));
     const float scale = real ? input<float>(step, 3)[row] : 0;
     std::memcpy(to + padded + r, &scale, sizeof scale);
-  }
+    if (writer) writer->endRow();
+  };
+  eachWeight(step, k, group, first, padded, useQuad, useRow);
 }
 
 void runPacking(const Step& step, Range* range) {
   BytePacking k = {};
   readPacking(step, &k);
-  for (int64_t unit = range->begin; unit < range->end; unit++) {
+  int32_t* const packing = output<int32_t>(step, 4);
+  std::optional<SplitWriter> writer;
+  if (kPairDots) writer.emplace(packing + k.cut.groupWords(k.groups), k.groups * k.cut.paddedRows());
+  const int64_t first_unit = kPairDots ? 0 : range->begin, last = kPairDots ? k.groups * k.cut.groups : range->end;
+  for (int64_t unit = first_unit; unit < last; unit++) {
     const int64_t group = unit / k.cut.groups, first = k.cut.firstRow(unit % k.cut.groups);
-    int32_t* const to = output<int32_t>(step, 4) + k.cut.groupWords(group) + first * k.cut.rowWords(group);
-    packRows(step, k, group, first, k.cut.firstRow(unit % k.cut.groups + 1) - first, to, range);
+    int32_t* const to = packing + k.cut.groupWords(group) + first * k.cut.rowWords(group);
+    const int64_t padded = k.cut.firstRow(unit % k.cut.groups + 1) - first;
+    packRows(step, k, group, first, padded, to, writer ? &*writer : nullptr, range);
   }
 }
 
@@ -204,6 +287,10 @@ struct DenseBytes {
   ByteCut cut;
   ByteEnd end;
   const int32_t *x, *packing;
+  /// What is split off the weights, where that is done, and the distances of the taps.
+  const int32_t* split_begin;
+  const SplitWeight* splits;
+  const int64_t* taps;
   uint8_t *y, *residual;
   /// Lines of a tile.
   int64_t xLines, yLines, residualLines;
@@ -223,6 +310,8 @@ FILIGREE_INLINE const char* readDense(const Step& step, DenseBytes* d) {
   d->residualLines = floats ? p.res.C : ceilDivide(p.res.C, 4);
   d->x = input<int32_t>(step, 0);
   d->packing = input<int32_t>(step, 1);
+  d->split_begin = d->packing + d->cut.groupWords(p.groups);
+  d->splits = reinterpret_cast<const SplitWeight*>(d->split_begin + p.groups * d->cut.paddedRows() + 1);
   d->residual = p.residual ? output<uint8_t>(step, 2) : nullptr;
   d->y = output<uint8_t>(step, 3);
   return nullptr;
@@ -233,14 +322,29 @@ const char* checkDense(const Step& step, Work* work) {
   if (const char* problem = readDense(step, &d)) return problem;
   const ConvParams& p = d.p;
   const int64_t weights = product(product(p.channels_out, d.cut.channels), p.taps());
-  if (weights < 0 || weights > int64_t{1} << 36 || !holds(step, 1, d.cut.groupWords(p.groups), 4)) {
+  const int64_t split = kPairDots ? splitWords(p.groups * d.cut.paddedRows(), 0) : 0;
+  if (weights < 0 || weights > int64_t{1} << 36 || !holds(step, 1, d.cut.groupWords(p.groups) + split, 4)) {
     return "conv.segments.dense: the packing is too small";
   }
+  work->scratch = kPairDots ? static_cast<size_t>(p.taps()) * sizeof(int64_t) : 0;
   work->units = p.split ? p.groups * d.cut.groups : ceilDivide(p.tiles(), kByteTiles);
   if (p.tiles() == 0) work->units = 0;
   work->cost =
-      static_cast<double>(weights) * static_cast<double>(p.tiles()) * (kLine * kQuadWords / (kLanes * 2 * 3 * 4 * 0.7));
+      static_cast<double>(weights) * static_cast<double>(p.tiles()) * (kLine * kQuadCost / (kLanes * 2 * 3 * 4 * 0.7));
   return nullptr;
+}
+
+/// Distances of the taps from the first.
+void measureTaps(const DenseBytes& d, int64_t* taps) {
+  const ConvParams& p = d.p;
+  const int64_t tile = d.xLines * kLine;
+  for (int64_t kd = 0; kd < p.kernel[0]; kd++) {
+    for (int64_t kh = 0; kh < p.kernel[1]; kh++) {
+      for (int64_t kw = 0; kw < p.kernel[2]; kw++) {
+        *taps++ = ((kd * p.dilation[0] * p.in.gridY() + kh * p.dilation[1]) * p.in.gridX() + kw * p.dilation[2]) * tile;
+      }
+    }
+  }
 }
 
 /// One row group over a block of tiles.
@@ -268,6 +372,12 @@ void runRowGroup(const DenseBytes& d, int64_t unit, const TileBlock& block) {
       x[t] = d.x + (block.x[i + t] * d.xLines + p.in_channel / 4 + cut.firstQuad(group)) * kLine;
     }
     (count == 1 ? dotTileOf<1, kByteRows>(padded) : dotTileOf<kByteTiles, kByteRows>(padded))(taps, panel, x, sums);
+    const int32_t* const begin = d.split_begin + group * cut.paddedRows() + first;
+    for (int64_t r = 0; kPairDots && r < rows; r++) {
+      for (int64_t t = 0; begin[r] < begin[r + 1] && t < count; t++) {
+        addSplits(d.splits + begin[r], d.splits + begin[r + 1], x[t], d.taps, taps.flip, sums + (r * count + t) * kLine);
+      }
+    }
     for (int64_t t = 0; t < count; t++, i++) {
       uint8_t* const y = d.y + (block.y[i] * d.yLines + yFirst) * 64;
       const uint8_t* const residual =
@@ -286,6 +396,15 @@ void runRowGroup(const DenseBytes& d, int64_t unit, const TileBlock& block) {
 void runDense(const Step& step, Range* range) {
   DenseBytes d = {};
   readDense(step, &d);
+  if (kPairDots) {
+    const int64_t rows = d.p.groups * d.cut.paddedRows();
+    if (!holds(step, 1, d.cut.groupWords(d.p.groups) + splitWords(rows, d.split_begin[rows]), 4)) {
+      range->error = "conv.segments.dense: the packing was made for another convolution";
+      return;
+    }
+    measureTaps(d, reinterpret_cast<int64_t*>(range->scratch));
+    d.taps = reinterpret_cast<const int64_t*>(range->scratch);
+  }
   const int64_t tiles = d.p.tiles(), size = blockTiles(d.p, ceilDivide(d.p.channels_in, 4), kByteTiles);
   const int64_t begin = d.p.split ? 0 : range->begin * kByteTiles;
   const int64_t end = d.p.split ? tiles : least(range->end * kByteTiles, tiles);

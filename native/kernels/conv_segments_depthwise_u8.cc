@@ -150,6 +150,21 @@ const char* checkDepthwise(const Step& step, Work* work) {
   return nullptr;
 }
 
+/// Four channels of kLanes positions: bytes where the CPU multiplies such, else 16-bit pairs, channels 0 and 2, then 1
+/// and 3.
+constexpr int kParts = kByteDots ? 1 : 2;
+struct Quad {
+  I32 part[kParts];
+};
+
+/// Unsigned bytes.
+FILIGREE_INLINE Quad quadOf(I32 bytes) {
+  Quad quad;
+  quad.part[0] = kByteDots ? bytes : evenBytes(bytes);
+  if (!kByteDots) quad.part[kParts - 1] = oddBytes(bytes);
+  return quad;
+}
+
 /// Sums [4][T * 16] of one quad of channels of T neighbouring tiles, one vector of each line at a time.
 template <int T>
 FILIGREE_INLINE void dotQuad(const Depthwise& d, const int32_t* packing, const int32_t* x, int32_t* sums) {
@@ -170,7 +185,7 @@ FILIGREE_INLINE void dotQuad(const Depthwise& d, const int32_t* packing, const i
             for (int i = 0; i < 4; i++) {
               const I32 weight = set1I(w[i]);
               acc[t][i] = kByteDots ? dotBytes(acc[t][i], line.part[0], weight)
-                                    : acc[t][i] + dotPairs(line.part[i % kQuadWords], weight);
+                                    : acc[t][i] + dotPairs(line.part[i % kParts], weight);
             }
           }
         }

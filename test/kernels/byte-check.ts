@@ -24,7 +24,16 @@ export interface ByteOptions {
   readonly middle?: 1 | 2 | 3;
   /** For the kernel with tile registers, which takes taps as they lie: one by one in a slice of a map, or rows of them. */
   readonly taps?: 'single' | 'rows';
+  /** Inputs and weights whose products in pairs lie around the bounds of 16 bits. */
+  readonly extreme?: boolean;
 }
+
+/** Alone, or two of them, their products with 255 are just within 16 bits, or beyond. */
+export const extremeWeights: readonly number[] = [-128, -127, -65, -64, -63, 63, 64, 65, 127, 127, -128];
+
+/** Most of the values raised to the highest, the others lowered to the least. */
+export const extremeInputs = (values: Int32Array, low: number, high: number): Int32Array =>
+  values.map((v) => (v - low < 200 ? high : low));
 
 const alpha = -0.25;
 const beta = 0.5;
@@ -62,6 +71,18 @@ export const byteOptions: readonly ByteOptions[] = [
   { ...plain, split: 1, parts: 2, output: 1, outputZero: 0, residual: true, activation: 0, middle: 2 },
   { ...plain, split: 0, parts: 2, output: 2, outputZero: 0, residual: true, activation: 1, middle: 3 },
   { ...plain, split: 0, parts: 1, output: 0, outputZero: 0, residual: true, activation: 0, middle: 1 },
+  { ...plain, split: 1, parts: 2, output: 0, outputZero: 0, residual: false, activation: 0, extreme: true },
+  {
+    ...plain,
+    split: 0,
+    parts: 1,
+    output: 0,
+    outputZero: 0,
+    residual: true,
+    activation: 0,
+    extreme: true,
+    inputSigned: true,
+  },
 ];
 
 const f = Math.fround;
@@ -91,7 +112,9 @@ function makeWeights(o: ByteOptions, m: number, perRow: number) {
   const shift = o.weightsUnsigned ? 128 : 0;
   const zeros = integers(o.weightZeros === 'rows' ? m : 1, -3, 3, 21).map((v) => v + shift);
   const low = o.weightZeros === 'none' ? -128 : -124;
-  const stored = integers(m * perRow, low, o.weightZeros === 'none' ? 127 : 124, 5).map((v) => v + shift);
+  const plainWeights = integers(m * perRow, low, o.weightZeros === 'none' ? 127 : 124, 5);
+  const picked = integers(m * perRow, 0, extremeWeights.length - 1, 5).map((i) => extremeWeights[i] as number);
+  const stored = (o.extreme ? picked : plainWeights).map((v) => v + shift);
   const values = stored.map((v, i) =>
     o.weightZeros === 'none' ? v : v - zeros[o.weightZeros === 'rows' ? Math.floor(i / perRow) : 0]!,
   );
@@ -111,14 +134,15 @@ export function checkBytes(
   const positions = k.size[0] * k.size[1] * k.size[2];
   const count = k.n * m * out[0] * out[1] * out[2];
   const [low, high] = o.inputSigned ? [-128, 127] : [0, 255];
-  const x: Planes = { dims: [k.n, c, ...k.size], data: integers(k.n * c * positions, low, high, 3) };
+  const inputs = integers(k.n * c * positions, low, high, 3);
+  const x: Planes = { dims: [k.n, c, ...k.size], data: o.extreme ? extremeInputs(inputs, low, high) : inputs };
   const { stored, zeros, values } = makeWeights(o, m, (c / groups) * taps);
   const bias = integers(m, -5000, 5000, 7);
   const middleScale = o.middle ? f(0.01) : 0;
   const unit = o.middle ? 200 : 20000;
   const scale = random(m, 8).map((v) => f((1.5 + v) / unit / Math.sqrt(c * taps)));
   const shifted = { dims: x.dims, data: (x.data as Int32Array).map((v) => v - o.inputZero) };
-  const key = [k, groups, c, m, o.inputSigned, o.inputZero, o.weightsUnsigned, o.weightZeros];
+  const key = [k, groups, c, m, o.inputSigned, o.inputZero, o.weightsUnsigned, o.weightZeros, o.extreme ?? false];
   const sums = once(key, () => convolve(shifted, values, bias, m, out, { ...k, groups }));
   // An uneven number of channels ends its map.
   const total = m + (m % 4 === 0 ? 9 : 4);

@@ -1,6 +1,7 @@
 /** Cases of sparse 8-bit convolution over segment maps and the comparison with plain loops. */
 
 import { expect } from 'vitest';
+import { extremeInputs, extremeWeights } from './byte-check.ts';
 import { pack, random, run } from './harness.ts';
 import { convolve, fromByteSegments, fromSegments, type Planes, toByteSegments, toSegments } from './segments.ts';
 import { activate, type ConvCase, geometry, packerParameters, parameters } from './sparse-conv.ts';
@@ -27,9 +28,6 @@ export interface ByteCase extends Omit<ConvCase, 'weights' | 'columnBlocks'> {
 
 const bytes = (count: number, seed: number, low: number, high: number): Int32Array =>
   Int32Array.from(random(count, seed), (r) => low + Math.floor(((r + 1) / 2) * (high - low + 1)));
-
-/** Alone, or two of them, their products with 255 are just within 16 bits, or beyond. */
-const extremeWeights = [-128, -127, -65, -64, -63, 63, 64, 65, 127, 127, -128];
 
 /** Weights less their zero points; most are 0. */
 function makeWeights(test: ByteCase, perGroup: number, taps: number): Int32Array {
@@ -128,7 +126,7 @@ export function checkByteCase(isa: string, kernel: string, test: ByteCase): void
   const [inputZero, inputSigned] = [test.inputZero ?? 0, test.inputSigned ?? false];
   const [low, high] = inputSigned ? [-128, 127] : [0, 255];
   const values = bytes(n * c * test.size[0] * test.size[1] * test.size[2], 3, low, high);
-  const data = test.extreme ? values.map((v) => (v - low < 200 ? high : low)) : values;
+  const data = test.extreme ? extremeInputs(values, low, high) : values;
   const weights = makeWeights(test, c / shape.groups, taps);
   const bias = test.bias === false ? null : bytes(m, 7, -5000, 5000);
   const scale = random(m, 9).map((r) => f((0.006 + 0.005 * r) / Math.sqrt((c / shape.groups) * taps)));
