@@ -142,8 +142,11 @@ export function windowMaps(x: Operand, y: Operand, residual: Operand | null): St
   };
 }
 
-/** Above this share of nonzeros the dense kernel is at least as fast as the generated, or the packed, sparse one. */
-const SPARSE_DENSITY = { generated: 0.45, packed: 0.25 } as const;
+/** Above this share of nonzeros dense kernels of floats are at least as fast as a sparse one. */
+export function sparseDensity(ctx: LowerContext, kind: 'sparse' | 'packed'): number {
+  if (kind === 'sparse') return 0.45;
+  return ctx.vectorLanes === 16 ? 0.25 : 0.5;
+}
 
 /** Code and weights of generated rows take about this many bytes a nonzero. */
 const BYTES_PER_NONZERO = 15;
@@ -160,9 +163,8 @@ function chooseKernel(ctx: LowerContext, conv: NativeConv, channels: number): Ke
   const density = ctx.density(1);
   // A lone channel would be half a pair.
   if (ctx.bf16 && channels > conv.group && density > ROUNDED_DENSITY) return 'rounded';
-  if (density <= SPARSE_DENSITY.generated && has('sparse')) return 'sparse';
-  if (density <= SPARSE_DENSITY.packed && has('packed')) return 'packed';
-  return 'dense';
+  const kinds = ['sparse', 'packed'] as const;
+  return kinds.find((kind) => density <= sparseDensity(ctx, kind) && has(kind)) ?? 'dense';
 }
 
 /** Vectors of output channels in a panel of the kernel with lanes as rows; fewer channels leave it idle. */

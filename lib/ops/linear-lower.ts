@@ -4,13 +4,10 @@ import { dtypeInfo } from '../ir/dtype.ts';
 import { rowsLayout } from '../ir/segments.ts';
 import { sizeOf } from '../ir/shape.ts';
 import { ROUNDED_DENSITY, roundedLayer, roundedProducts, roundsProducts } from './bf16-products.ts';
-import { windowMaps } from './conv-lower.ts';
+import { sparseDensity, windowMaps } from './conv-lower.ts';
 import { type Activation, NO_ACTIVATION } from './epilogue.ts';
 import type { LowerContext, Operand } from './lower.ts';
 import { floatInput, intoFloatOutput, optionalFloatInput, servedByFloat32 } from './lower-floats.ts';
-
-/** Above this share of nonzeros the dense product is at least as fast. */
-const SPARSE_DENSITY = { sparse: 0.45, packed: 0.25 } as const;
 
 /** Fewer rows than this leave too many lanes of the segment layout empty. */
 const SEGMENT_ROWS = 8;
@@ -38,7 +35,7 @@ function sparseKind(ctx: LowerContext, rows: number): SparseKind | undefined {
   const density = ctx.density(1);
   if (ctx.bf16 && density > ROUNDED_DENSITY) return undefined;
   const kinds: readonly SparseKind[] = ['sparse', 'packed'];
-  return kinds.find((kind) => density <= SPARSE_DENSITY[kind] && ctx.hasKernel(`conv.segments.${kind}.f32`));
+  return kinds.find((kind) => density <= sparseDensity(ctx, kind) && ctx.hasKernel(`conv.segments.${kind}.f32`));
 }
 
 /** The parameters of a convolution that is a matrix product. */

@@ -6,9 +6,9 @@ import { fromNumbers } from '../../lib/ir/tensor.ts';
 import { PlanMemory, planStage, wholeGraph } from '../../lib/plan/stage.ts';
 import { thisMachine } from '../../lib/runtime/machine.ts';
 
-/** Kernels of x [rows, 64] times a matrix with a tenth of nonzeros. */
-function kernelsFor(rows: number, jit: boolean): string[] {
-  const weights = Array.from({ length: 64 * 64 }, (_, i) => (i % 10 === 0 ? 0.5 : 0));
+/** Kernels of x [rows, 64] times a matrix of whose every ten weights `nonzeros` are not zero. */
+function kernelsFor(rows: number, jit: boolean, nonzeros = 1, vectorLanes = thisMachine().vectorLanes): string[] {
+  const weights = Array.from({ length: 64 * 64 }, (_, i) => (i % 10 < nonzeros ? 0.5 : 0));
   const [x, y] = [makeValue('x'), makeValue('y')];
   const inputs = [x, makeConstant('w', fromNumbers('float32', [64, 64], weights))];
   const product: Node = {
@@ -17,7 +17,7 @@ function kernelsFor(rows: number, jit: boolean): string[] {
   };
   y.producer = product;
   const graph: Graph = { name: 'g', inputs: [x], outputs: [y], nodes: [product], captures: [] };
-  const { kernels, vectorLanes, memory } = thisMachine();
+  const { kernels, memory } = thisMachine();
   const context = {
     kernels,
     threads: 1,
@@ -46,4 +46,13 @@ test('few rows are multiplied nonzero by nonzero, which takes no code', () => {
 
 test('many rows take no kernel that generates code', () => {
   expect(kernelsFor(64, false).join()).not.toContain('conv.segments.sparse.');
+});
+
+test.each([
+  [8, 4, true],
+  [8, 6, false],
+  [16, 2, true],
+  [16, 4, false],
+])('vectors of %i floats: %i of ten weights are packed: %s', (lanes, nonzeros, packed) => {
+  expect(kernelsFor(64, false, nonzeros, lanes).includes('conv.segments.packed.f32')).toBe(packed);
 });
