@@ -127,7 +127,7 @@ FILIGREE_INLINE F32 capped(F32 score, float cap) {
 
 /// e^x, and 0 where that is subnormal: no sum whose largest term is 1 knows the difference, and products of subnormal
 /// numbers take a hundred times as long.
-FILIGREE_INLINE F32 weightOf(F32 x) { return select(x < set1(-87.3365f), zero(), exp(x)); }
+FILIGREE_INLINE F32 weightOf(F32 x) { return select(x < set1(-87.3365f), zero(), normalExp(x)); }
 
 /// One head of one batch entry, `width` queries from `first` on.
 struct Head {

@@ -56,15 +56,20 @@ FILIGREE_INLINE void fillLines(int32_t* to, int64_t lines, int32_t fill) {
 
 /// Keeps the lanes inside; writes only the others, since other threads may be reading these.
 FILIGREE_INLINE void maskLines(int32_t* at, int64_t lines, const Gather& gather, int32_t fill) {
-  for (int64_t i = 0; i < lines; i++, at += kLine) {
 #if defined(FILIGREE_AVX512)
+  for (int64_t i = 0; i < lines; i++, at += kLine) {
     _mm512_mask_storeu_epi32(at, static_cast<__mmask16>(~gather.inside), _mm512_set1_epi32(fill));
-#else
-    for (int lane = 0; lane < kLine; lane++) {
-      if (!(gather.inside >> lane & 1)) at[lane] = fill;
-    }
-#endif
   }
+#else
+  int outside[kLine], count = 0;
+  for (int lane = 0; lane < kLine; lane++) {
+    outside[count] = lane;
+    count += gather.inside >> lane & 1 ? 0 : 1;
+  }
+  for (int64_t i = 0; i < lines; i++, at += kLine) {
+    for (int k = 0; k < count; k++) at[outside[k]] = fill;
+  }
+#endif
 }
 
 FILIGREE_INLINE void permuteLines(int32_t* to, const int32_t* from, int64_t lines, const Gather& gather, int32_t fill) {
@@ -74,6 +79,28 @@ FILIGREE_INLINE void permuteLines(int32_t* to, const int32_t* from, int64_t line
   for (int64_t i = 0; i < lines; i++) {
     const __m512i line = _mm512_loadu_si512(from + i * kLine);
     _mm512_storeu_si512(to + i * kLine, _mm512_mask_permutexvar_epi32(outside, inside, index, line));
+  }
+#elif defined(FILIGREE_AVX2)
+  // Lanes come from both vectors of a line, and sign bits choose among them.
+  __m256i index[kLineVectors];
+  __m256 upper[kLineVectors], outside[kLineVectors];
+  for (int v = 0; v < kLineVectors; v++) {
+    I32 inside;
+    for (int lane = 0; lane < kLanes; lane++) inside[lane] = gather.inside >> (v * kLanes + lane) & 1;
+    const I32 lanes = loadI(gather.index + v * kLanes);
+    index[v] = reinterpret_cast<__m256i>(lanes);
+    upper[v] = reinterpret_cast<__m256>(lanes << 28);
+    outside[v] = reinterpret_cast<__m256>((inside ^ 1) << 31);
+  }
+  const __m256 filling = reinterpret_cast<__m256>(set1I(fill));
+  for (int64_t i = 0; i < lines; i++, to += kLine, from += kLine) {
+    const __m256 low = reinterpret_cast<__m256>(loadI(from)), high = reinterpret_cast<__m256>(loadI(from + kLanes));
+    FILIGREE_UNROLL
+    for (int v = 0; v < kLineVectors; v++) {
+      const __m256 a = _mm256_permutevar8x32_ps(low, index[v]), b = _mm256_permutevar8x32_ps(high, index[v]);
+      const __m256 taken = _mm256_blendv_ps(_mm256_blendv_ps(a, b, upper[v]), filling, outside[v]);
+      storeI(to + v * kLanes, reinterpret_cast<I32>(taken));
+    }
   }
 #else
   for (int64_t i = 0; i < lines; i++, to += kLine, from += kLine) {
