@@ -1,9 +1,12 @@
 // Products of float32 rows with 8-bit weights by dynamic quantization (DynamicQuantizeLinear and MatMulInteger of
 // ONNX): x becomes bytes with one scale and zero point, the sums are exact integers, and scales, bias, residual and
 // activation meet them once.
+#include <algorithm>
+#include <vector>
+
 #include "kernels/activation.h"
 #include "kernels/kernel_support.h"
-#include "simd/bytes.h"
+#include "kernels/split_weights.h"
 #include "simd/math.h"
 #if defined(FILIGREE_ISA_amx)
 #include "kernels/tiles.h"
@@ -47,7 +50,10 @@ struct ByteRows {
   }
 };
 
-/// Of every column: the weights' scale, the sum of their bytes, and what their zero point leaves to add to each.
+/// Of every column: the weights' scale, the sum of their bytes, and what their zero point leaves to add to each. Then
+/// the panels' words. Where products are of pairs (kPairDots in simd/bytes.h), what pairs cannot take whole follows in
+/// halves: for each panel the number of its first row of halves, and their total; the word that each row belongs to; the
+/// rows, of kPanel columns.
 struct ByteWeights {
   int64_t depth, columns;
   FILIGREE_INLINE_MEMBER int64_t words() const { return (depth + 3) / 4; }
@@ -57,7 +63,24 @@ struct ByteWeights {
   FILIGREE_INLINE_MEMBER bool legal() const {
     return depth >= 0 && columns >= 0 && depth < 1 << 24 && columns <= kLimit;
   }
+  /// Bytes with so many rows of halves.
+  FILIGREE_INLINE_MEMBER int64_t bytesWith(int64_t halves) const {
+    return bytes() + (kPairDots ? 4 * (panels() + 1 + halves + halves * kPanel) : 0);
+  }
 };
+
+/// The halves of one panel.
+struct Halves {
+  int64_t count;
+  const int32_t *words, *rows;
+};
+
+FILIGREE_INLINE Halves halvesOf(const ByteWeights& w, const int32_t* packing, int64_t panel) {
+  const int32_t* const begin = packing + w.bytes() / 4;
+  const int32_t* const words = begin + w.panels() + 1;
+  return {begin[panel + 1] - begin[panel], words + begin[panel],
+          words + begin[w.panels()] + int64_t{begin[panel]} * kPanel};
+}
 
 const char* checkRange(const Step& step, Work* work) {
   const ByteRows r = {intParam(step, 0), intParam(step, 1)};
@@ -179,7 +202,7 @@ const char* checkProduct(const Step& step, Work* work) {
   if (!p.q.legal() || !p.w.legal()) return "sizes are out of range";
   if (!knownActivation(p.activation)) return "no such activation";
   if (!holds(step, kQ, p.q.bytes(), 1)) return "x is smaller than its sizes say";
-  if (!holds(step, kB, p.w.bytes(), 1)) return "the weights are smaller than their sizes say";
+  if (!holds(step, kB, p.w.bytesWith(0), 1)) return "the weights are smaller than their sizes say";
   const int64_t elements = product(p.q.rows, p.w.columns);
   if (!holds(step, kY, elements, 4)) return "y is smaller than its sizes say";
   if (step.operands[kBias].bytes && !holds(step, kBias, p.w.columns, 4)) return "bias is smaller than the columns";
@@ -189,7 +212,7 @@ const char* checkProduct(const Step& step, Work* work) {
 #if defined(FILIGREE_ISA_amx)
   const double cycles = busy > 2 ? busy * 0.4 + 1 : 2.5;
 #else
-  const double cycles = kByteDots ? (busy > 2 ? busy : 2.5) : busy * 4 + 2;
+  const double cycles = kByteDots ? (busy > 2 ? busy : 2.5) : busy * (kPairDots ? 2.5 : 4) + 2;
 #endif
   work->cost = static_cast<double>(work->units) * (static_cast<double>(p.w.words()) * cycles * 0.3 + busy * 6);
   work->scratch = 0;
@@ -249,8 +272,19 @@ void runBlock(const Target& t) {
     const I32 first = loadI(b), second = loadI(b + kLanes);
     for (int r = 0; r < rows; r++) {
       const I32 x = set1I(q[r * words + k]);
-      acc[r][0] = dotBytes(acc[r][0], x, first);
-      acc[r][1] = dotBytes(acc[r][1], x, second);
+      acc[r][0] = dotSafeBytes(acc[r][0], x, first);
+      acc[r][1] = dotSafeBytes(acc[r][1], x, second);
+    }
+  }
+  if (kPairDots) {
+    const Halves halves = halvesOf(p.w, input<int32_t>(t.step, kB), t.column / kPanel);
+    for (int64_t i = 0; i < halves.count; i++) {
+      const I32 first = loadI(halves.rows + i * kPanel), second = loadI(halves.rows + i * kPanel + kLanes);
+      for (int r = 0; r < rows; r++) {
+        const I32 x = set1I(q[r * words + halves.words[i]]);
+        acc[r][0] = dotSafeBytes(acc[r][0], x, first);
+        acc[r][1] = dotSafeBytes(acc[r][1], x, second);
+      }
     }
   }
   for (int v = 0; v < kPanelVectors; v++) {
@@ -348,6 +382,11 @@ void runProduct(const Step& step, Range* range) {
 void runProduct(const Step& step, Range* range) {
   const Product p = readProduct(step);
   const int64_t blocks = p.rowBlocks();
+  const int64_t halves = kPairDots ? input<int32_t>(step, kB)[p.w.bytes() / 4 + p.w.panels()] : 0;
+  if (!holds(step, kB, p.w.bytesWith(halves), 1)) {
+    range->error = "the packing was made for another product";
+    return;
+  }
   for (int64_t unit = range->begin; unit < range->end; unit++) {
     // Row blocks run fastest: a panel stays in cache while the rows pass it.
     const int64_t block = unit % blocks, panel = unit / blocks;
@@ -398,21 +437,61 @@ const char* checkPack(const Step& step, Work* work) {
   return nullptr;
 }
 
-size_t packBytes(const Step& step) {
-  return static_cast<size_t>(ByteWeights{intParam(step, kPackDepth), intParam(step, kPackColumns)}.bytes());
+/// The four weights of a column in a word as signed bytes: unsigned ones are shifted, which an offset takes back.
+FILIGREE_INLINE void wordOf(const Step& step, const ByteWeights& w, int64_t word, int64_t column, int32_t* values) {
+  const uint8_t* const weights = input<uint8_t>(step, 0);
+  const bool is_signed = intParam(step, kPackSigned) != 0;
+  for (int64_t i = 0; i < 4; i++) {
+    const int64_t k = 4 * word + i;
+    const bool real = k < w.depth && column < w.columns;
+    const uint8_t byte = real ? weights[k * w.columns + column] : 0;
+    values[i] = !real ? 0 : is_signed ? static_cast<int8_t>(byte) : byte - 128;
+  }
 }
+
+size_t packBytes(const Step& step) {
+  const ByteWeights w = {intParam(step, kPackDepth), intParam(step, kPackColumns)};
+  int64_t halves = 0;
+  for (int64_t i = 0; kPairDots && i < w.panels() * w.words(); i++) {
+    bool safe = true;
+    for (int64_t n = i / w.words() * kPanel, end = n + kPanel; safe && n < end; n++) {
+      int32_t values[4];
+      wordOf(step, w, i % w.words(), n, values);
+      safe = isSafeQuad(values);
+    }
+    halves += safe ? 0 : 1;
+  }
+  return static_cast<size_t>(w.bytesWith(halves));
+}
+
+/// Collects rows of halves while a packing is written, and puts them at its end.
+struct HalfRows {
+  std::vector<int32_t> begin, words, rows;
+
+  /// Takes what is too much from a column's four weights of a word.
+  void take(int64_t word, int64_t column, int32_t* values) {
+    if (isSafeQuad(values)) return;
+    if (static_cast<int64_t>(words.size()) == begin.back() || words.back() != word) {
+      words.push_back(static_cast<int32_t>(word));
+      rows.resize(rows.size() + kPanel);
+    }
+    rows[rows.size() - kPanel + static_cast<size_t>(column % kPanel)] = splitQuad(values);
+  }
+  void endPanel() { begin.push_back(static_cast<int32_t>(words.size())); }
+  void write(int32_t* to) const {
+    for (const std::vector<int32_t>* part : {&begin, &words, &rows}) to = std::copy(part->begin(), part->end(), to);
+  }
+};
 
 void runPack(const Step& step, Range* range) {
   if (range->begin >= range->end) return;
   const ByteWeights w = {intParam(step, kPackDepth), intParam(step, kPackColumns)};
   const bool is_signed = intParam(step, kPackSigned) != 0;
   const int64_t scales = intParam(step, kPackScales), zeros = intParam(step, kPackZeros), padded = w.padded();
-  const uint8_t* weights = input<uint8_t>(step, 0);
   float* scale = output<float>(step, 3);
   int32_t* sums = output<int32_t>(step, 3) + padded;
   int32_t* offsets = sums + padded;
   int8_t* to = reinterpret_cast<int8_t*>(offsets + padded);
-  // Unsigned weights are shifted to signed ones; the offset takes it back.
   const int32_t shift = is_signed ? 0 : 128;
   for (int64_t n = 0; n < padded; n++) {
     const bool real = n < w.columns;
@@ -421,19 +500,21 @@ void runPack(const Step& step, Range* range) {
     const uint8_t* zero = zeros ? input<uint8_t>(step, 2) + (zeros == 1 || !real ? 0 : n) : nullptr;
     offsets[n] = shift - (zero ? (is_signed ? static_cast<int8_t>(*zero) : *zero) : 0);
   }
+  HalfRows halves;
+  halves.endPanel();
   for (int64_t panel = 0; panel < w.panels(); panel++) {
     for (int64_t word = 0; word < w.words(); word++) {
       for (int64_t n = panel * kPanel; n < (panel + 1) * kPanel; n++) {
-        for (int64_t k = 4 * word; k < 4 * word + 4; k++) {
-          const bool real = k < w.depth && n < w.columns;
-          const uint8_t byte = real ? weights[k * w.columns + n] : 0;
-          const int32_t value = !real ? 0 : is_signed ? static_cast<int8_t>(byte) : byte - 128;
-          sums[n] += value;
-          *to++ = static_cast<int8_t>(value);
-        }
+        int32_t values[4];
+        wordOf(step, w, word, n, values);
+        sums[n] += values[0] + values[1] + values[2] + values[3];
+        if (kPairDots) halves.take(word, n, values);
+        for (const int32_t value : values) *to++ = static_cast<int8_t>(value);
       }
     }
+    halves.endPanel();
   }
+  if (kPairDots) halves.write(reinterpret_cast<int32_t*>(to));
 }
 
 }  // namespace

@@ -29,6 +29,16 @@ FILIGREE_INLINE int32_t packQuadWord(const int32_t* quad) {
   return static_cast<int32_t>(word);
 }
 
+/// Leaves halves of four weights in their place, and returns the others as the bytes of a word.
+FILIGREE_INLINE int32_t splitQuad(int32_t* quad) {
+  int32_t high[4];
+  for (int i = 0; i < 4; i++) {
+    const int32_t low = quad[i] >> 1;
+    high[i] = quad[i] - low, quad[i] = low;
+  }
+  return packQuadWord(high);
+}
+
 /// Collects the halves of a packing, row by row.
 class SplitWriter {
  public:
@@ -39,13 +49,7 @@ class SplitWriter {
   }
   /// Keeps what is too much of `quad` and leaves the rest in it.
   void split(int64_t tap, int64_t at, int32_t* quad) {
-    if (isSafeQuad(quad)) return;
-    int32_t high[4];
-    for (int i = 0; i < 4; i++) {
-      const int32_t low = quad[i] >> 1;
-      high[i] = quad[i] - low, quad[i] = low;
-    }
-    *next_++ = {static_cast<int32_t>(tap), static_cast<int32_t>(at), packQuadWord(high)};
+    if (!isSafeQuad(quad)) *next_++ = {static_cast<int32_t>(tap), static_cast<int32_t>(at), splitQuad(quad)};
   }
   void endRow() { *++begin_ = static_cast<int32_t>(next_ - first_); }
 

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { extremeWeights } from './byte-check.ts';
 import { isas, pack, random, run } from './harness.ts';
 
 interface Case {
@@ -9,6 +10,8 @@ interface Case {
   readonly perColumn?: boolean;
   readonly zeros?: boolean;
   readonly extras?: boolean;
+  /** Inputs and weights whose products in pairs lie around the bounds of 16 bits. */
+  readonly extreme?: boolean;
 }
 
 const cases: Case[] = [
@@ -30,6 +33,7 @@ const cases: Case[] = [
   { rows: 7, depth: 40, columns: 35, zeros: true },
   { rows: 7, depth: 40, columns: 35, zeros: true, perColumn: true, extras: true },
   { rows: 7, depth: 40, columns: 35, signed: true, zeros: true, extras: true },
+  ...[1, 4, 7].map((rows) => ({ rows, depth: 70, columns: 35, signed: true, extreme: true })),
   { rows: 0, depth: 3, columns: 4 },
   { rows: 2, depth: 0, columns: 4, extras: true },
 ];
@@ -53,8 +57,13 @@ function quantized(x: Float32Array): Float64Array {
 describe.each(isas)('matmul.bytes on %s', (isa) => {
   test.each(cases)('%j', (c) => {
     const { rows, depth, columns } = c;
-    const x = random(rows * depth, 1).map((v, i) => v * (1 + (i % 5)) + (i < depth ? 3 : 0));
-    const bytes = random(depth * columns, 2).map((v) => Math.round(v * 127) + (c.signed ? 0 : 128));
+    const x = random(rows * depth, 1).map((v, i) =>
+      c.extreme ? Number(v < 0.7) : v * (1 + (i % 5)) + (i < depth ? 3 : 0),
+    );
+    const picked = (v: number): number => extremeWeights[Math.floor(((v + 1) / 2) * extremeWeights.length)] as number;
+    const bytes = random(depth * columns, 2).map((v) =>
+      c.extreme ? picked(v) : Math.round(v * 127) + (c.signed ? 0 : 128),
+    );
     const weights = c.signed ? Int8Array.from(bytes) : Uint8Array.from(bytes);
     const count = c.perColumn ? columns : 1;
     const scale = random(count, 3).map((v) => 0.01 * (1.5 + v));
