@@ -16,18 +16,8 @@ import { AT_CALL_BYTES, copyAtCall, feedIsGone, isShared } from './feed-copies.t
 import { thisMachine } from './machine.ts';
 import { openModelFile } from './model-file.ts';
 import type { Precision } from './options.ts';
-import { cheapestPanel, PANEL_SIZES } from './panel-size.ts';
-import {
-  batchOf,
-  cutBatch,
-  cutJointly,
-  haveRows,
-  itemBytes,
-  type Panel,
-  type Panels,
-  RowCollector,
-  sliceRows,
-} from './panels.ts';
+import { JOINT_PANEL, panelSize, panelSizes } from './panel-size.ts';
+import { batchOf, cutBatch, cutJointly, haveRows, type Panel, type Panels, RowCollector, sliceRows } from './panels.ts';
 import { type Execution, type Memory, Program, type ProgramStore, type SyncDriver } from './program.ts';
 import { ownResults } from './results.ts';
 import { StageStore } from './stage-store.ts';
@@ -201,7 +191,7 @@ export class CompiledModel {
 
   /** False where a store's model may have to be loaded itself for these contents. */
   #isReady(feeds: readonly (HostValue | undefined)[]): boolean {
-    return this.#source === undefined || (!this.#cutFor(feeds) && this.#program.has(this.#bind(feeds)));
+    return this.#source === undefined || (!this.#mayBeCut(feeds) && this.#program.has(this.#bind(feeds)));
   }
 
   /** Loads a model that was taken from a store, where the store has no plan for these contents. */
@@ -209,7 +199,7 @@ export class CompiledModel {
     const source = this.#source;
     if (source === undefined || this.#isReady(feeds)) return;
     const planned = this.#program.isPlanned(this.#bind(feeds));
-    if (!this.#cutFor(feeds) && (await driveAsync(planned, this.#weights, this.#drive))) return;
+    if (!this.#mayBeCut(feeds) && (await driveAsync(planned, this.#weights, this.#drive))) return;
     const loading = (): Promise<Model> => CompiledModel.#load(source, this.#options, this.#store);
     this.#completing ??= loading().then((model) => this.#adopt(model));
     await this.#completing;
@@ -308,24 +298,24 @@ export class CompiledModel {
     if (this.#busy === 0) this.#weights.dispose();
   }
 
-  /** The panels of a batch, if its items can be computed apart. */
-  #cutFor(feeds: readonly (HostValue | undefined)[]): Panels | undefined {
-    const batch = batchOf(feeds);
-    if (!batch || batch === 1) return undefined;
-    return cutBatch(batch, this.threads, itemBytes(feeds, batch), this.#panelSizes.get(itemKey(feeds)) ?? 1);
+  /** True for a batch that is cut where its items can be computed apart. */
+  #mayBeCut(feeds: readonly (HostValue | undefined)[]): boolean {
+    const batch = batchOf(feeds) ?? 1;
+    return batch > 1 && batch >= this.threads;
   }
 
-  /** True for a batch that might go in panels of several items, whose size has not been weighed. */
+  /** True for a batch whose panels depend on their size, which has not been weighed. */
   #lacksPanelSize(feeds: readonly (HostValue | undefined)[]): boolean {
-    const batch = batchOf(feeds) ?? 1;
-    if (batch < 2 * this.threads || this.#panelSizes.has(itemKey(feeds))) return false;
-    return this.#panelsFor(feeds) !== undefined && !this.#multipliesBytes;
+    if (!this.#mayBeCut(feeds) || this.#panelSizes.has(itemKey(feeds))) return false;
+    const matters = (batchOf(feeds) ?? 1) >= 2 * this.threads || this.#bytes;
+    return matters && this.#isSeparable(feeds);
   }
 
   async #weighPanels(feeds: readonly (HostValue | undefined)[]): Promise<void> {
     if (!this.#lacksPanelSize(feeds)) return;
     const stages: Stage[] = [];
-    for (const size of PANEL_SIZES) {
+    const sizes = panelSizes(this.#bytes);
+    for (const size of sizes) {
       const typed = new Map<Value, Typed>();
       this.model.graph.inputs.forEach((input, i) => {
         const { dtype, dims } = feeds[i] as HostTensor;
@@ -339,21 +329,34 @@ export class CompiledModel {
         throw error;
       }
     }
-    remember(this.#panelSizes, itemKey(feeds), cheapestPanel(stages, thisMachine()));
+    const wished = panelSize(stages, thisMachine(), this.threads);
+    const most = stages.length < sizes.length ? sizes[Math.max(stages.length - 1, 0)] : wished;
+    remember(this.#panelSizes, itemKey(feeds), Math.min(wished, most));
+  }
+
+  /** True where items can be computed apart. */
+  #isSeparable(feeds: readonly (HostValue | undefined)[]): boolean {
+    const results = this.model.graph.outputs.map(({ type }) => (type?.kind === 'tensor' ? type.dtype : undefined));
+    if (!haveRows(results)) return false;
+    const key = itemKey(feeds);
+    const dims = feeds.map((feed) => (feed as HostTensor).dims);
+    return this.#separable.get(key) ?? remember(this.#separable, key, rowsAreIndependent(this.model.graph, dims));
   }
 
   /** The panels of a batch whose items can be computed apart. */
   #panelsFor(feeds: readonly (HostValue | undefined)[]): Panels | undefined {
-    const cut = this.#cutFor(feeds);
+    if (!this.#mayBeCut(feeds)) return undefined;
+    const batch = batchOf(feeds) as number;
+    const size = this.#panelSizes.get(itemKey(feeds)) ?? (this.#bytes ? JOINT_PANEL : 1);
+    const joint = this.#bytes && size >= JOINT_PANEL;
+    const panels = joint ? cutJointly(batch, size) : cutBatch(batch, this.threads, size);
+    return panels && this.#isSeparable(feeds) ? panels : undefined;
+  }
+
+  /** True where the network multiplies bytes. */
+  get #bytes(): boolean {
     this.#multipliesBytes ??= multipliesBytes(this.model.graph);
-    const panels = cut && this.#multipliesBytes ? cutJointly(cut.batch) : cut;
-    const results = this.model.graph.outputs.map(({ type }) => (type?.kind === 'tensor' ? type.dtype : undefined));
-    if (!panels || !haveRows(results)) return undefined;
-    const key = itemKey(feeds);
-    const dims = feeds.map((feed) => (feed as HostTensor).dims);
-    const known = this.#separable.get(key);
-    const separable = known ?? remember(this.#separable, key, rowsAreIndependent(this.model.graph, dims));
-    return separable ? panels : undefined;
+    return this.#multipliesBytes;
   }
 
   async #runPanels(given: readonly HostTensor[], panels: Panels, drive: DriveOptions): Promise<HostValue[]> {

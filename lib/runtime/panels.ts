@@ -7,8 +7,6 @@ import { type DType, dtypeInfo, isPacked, type NumericStorage } from '../ir/dtyp
 import { sizeOf } from '../ir/shape.ts';
 import { allocate, type HostTensor, type HostValue } from '../ir/tensor.ts';
 
-/** Least bytes of a panel's feeds: a run of less takes longer to start than to compute. */
-const PANEL_BYTES = 4096;
 /** Most panels a thread: more would not balance better. */
 const PANELS_PER_THREAD = 64;
 
@@ -27,9 +25,6 @@ export interface Panels {
   readonly rest: readonly Panel[];
 }
 
-/** Items that runs of all threads together take of a network of bytes: a lane each. */
-const JOINT_PANEL = 16;
-
 /** True where rows of the values lie at whole entries of numeric storage. */
 export function haveRows(dtypes: readonly (DType | undefined)[]): boolean {
   return dtypes.every((dtype) => dtype !== undefined && !isPacked(dtype) && dtype !== 'string');
@@ -45,19 +40,13 @@ export function batchOf(feeds: readonly (HostValue | undefined)[]): number | und
   return sizes.size === 1 ? batch : undefined;
 }
 
-/** Bytes that feeds have for one item of their batch. */
-export function itemBytes(feeds: readonly (HostValue | undefined)[], batch: number): number {
-  const bytes = feeds.map((feed) => (feed?.kind === 'tensor' ? (feed.data as NumericStorage).byteLength : 0));
-  return bytes.reduce((sum, each) => sum + each, 0) / batch;
-}
-
 /**
- * Panels of `wished` items or more for a batch of items of `bytes` bytes on `threads` threads; undefined where a run of
- * all threads together serves it as well.
+ * Panels of `wished` items or more for a batch on `threads` threads; undefined where a run of all threads together serves
+ * it as well.
  */
-export function cutBatch(batch: number, threads: number, bytes: number, wished: number): Panels | undefined {
+export function cutBatch(batch: number, threads: number, wished: number): Panels | undefined {
   if (batch < threads) return undefined;
-  const full = Math.ceil(Math.max(wished, PANEL_BYTES / Math.max(bytes, 1), batch / threads / PANELS_PER_THREAD));
+  const full = Math.ceil(Math.max(wished, batch / threads / PANELS_PER_THREAD));
   if (threads === 1 && full >= batch) return undefined;
   const rounds: Panel[][] = [];
   let from = 0;
@@ -70,12 +59,12 @@ export function cutBatch(batch: number, threads: number, bytes: number, wished: 
   return { batch, rounds, rest: from < batch ? [{ from, size: batch - from }] : [] };
 }
 
-/** Panels for all threads together; undefined where one run takes the batch. */
-export function cutJointly(batch: number): Panels | undefined {
-  if (batch <= JOINT_PANEL) return undefined;
-  const rest = Array.from({ length: Math.ceil(batch / JOINT_PANEL) }, (_, i) => {
-    const from = i * JOINT_PANEL;
-    return { from, size: Math.min(JOINT_PANEL, batch - from) };
+/** Panels of `size` for all threads together; undefined where one run takes the batch. */
+export function cutJointly(batch: number, size: number): Panels | undefined {
+  if (batch <= size) return undefined;
+  const rest = Array.from({ length: Math.ceil(batch / size) }, (_, i) => {
+    const from = i * size;
+    return { from, size: Math.min(size, batch - from) };
   });
   return { batch, rounds: [], rest };
 }

@@ -4,7 +4,7 @@ import { fromNumbers } from '../../lib/ir/tensor.ts';
 import type { PlanContext } from '../../lib/plan/part.ts';
 import { PlanMemory, planStage, type Stage, wholeGraph } from '../../lib/plan/stage.ts';
 import { type Machine, thisMachine } from '../../lib/runtime/machine.ts';
-import { cheapestPanel, PANEL_SIZES } from '../../lib/runtime/panel-size.ts';
+import { cheapestPanel, panelSize, panelSizes } from '../../lib/runtime/panel-size.ts';
 
 /** `ops` one after the other, with other inputs for each. */
 function chain(ops: readonly (readonly [string, ...Value[]])[]): Graph {
@@ -40,7 +40,7 @@ function stagesOf(graph: Graph, item: readonly number[]): Stage[] {
     memoryLimit: memory,
   };
   graph.inputs[0].type = tensorType('float32', ['N', ...item]);
-  return PANEL_SIZES.map((size) => {
+  return panelSizes(false).map((size) => {
     const typed = new Map([[graph.inputs[0], { kind: 'tensor', dtype: 'float32', dims: [size, ...item] } as const]]);
     const planning = planStage(wholeGraph(graph), typed, context, new PlanMemory());
     for (;;) {
@@ -50,20 +50,36 @@ function stagesOf(graph: Graph, item: readonly number[]): Stage[] {
   });
 }
 
-const machine = (l2: number): Machine => ({ ...thisMachine(), l2 });
+const machine = (l2: number, l3 = 2 ** 30): Machine => ({ ...thisMachine(), l2, l3, spill: 0.03 });
 
 test('items whose maps leave the cache together go one by one', () => {
   const stages = stagesOf(chain([['Sigmoid'], ['Sigmoid'], ['Sigmoid']]), [64, 64]);
   // 16 KiB in and out, of an item.
-  expect(cheapestPanel(stages, machine(32 << 10))).toBe(1);
+  expect(cheapestPanel(stages, machine(32 << 10), 1).size).toBe(1);
+});
+
+test('so do those that leave the last cache together, of which each thread has its share', () => {
+  const stages = stagesOf(chain([['MatMul', weights(64, 64)], ['Sigmoid'], ['Sigmoid']]), [256, 64]);
+  const [wide, narrow] = [1, 64].map((threads) => cheapestPanel(stages, machine(2 ** 10, 16 << 20), threads));
+  expect(wide.size).toBeGreaterThan(1);
+  expect(narrow.size).toBe(1);
+  expect(narrow.cost).toBeGreaterThanOrEqual(wide.cost);
 });
 
 test('weights that every item needs are read for several', () => {
   const stages = stagesOf(chain([['MatMul', weights(512, 512)]]), [512]);
-  expect(cheapestPanel(stages, machine(1 << 20))).toBe(8);
+  expect(cheapestPanel(stages, machine(1 << 20), 1).size).toBeGreaterThan(1);
 });
 
 test('where the cache holds few items, weights are read more often', () => {
   const stages = stagesOf(chain([['MatMul', weights(64, 64)], ['Sigmoid'], ['Sigmoid']]), [256, 64]);
-  expect(cheapestPanel(stages, machine(64 << 10))).toBe(1);
+  expect(cheapestPanel(stages, machine(64 << 10), 1).size).toBe(1);
+});
+
+test('small items go in panels that are worth a run', () => {
+  const stages = stagesOf(chain([['Sigmoid']]), [16]);
+  const { cost } = cheapestPanel(stages, machine(1 << 20), 1);
+  const size = panelSize(stages, machine(1 << 20), 1);
+  expect(size).toBeGreaterThan(8);
+  expect(size * cost).toBeGreaterThanOrEqual(1e5);
 });
