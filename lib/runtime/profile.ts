@@ -84,7 +84,7 @@ const isConversion = (kernel: string): boolean =>
 interface Accumulated {
   readonly node: Node;
   readonly dimsOf: DimsOf;
-  readonly reason: string | undefined;
+  reason: string | undefined;
   /** Milliseconds by kernel of each run. */
   readonly kernels: Map<string, number[]>;
   calls: number;
@@ -133,7 +133,7 @@ class Collector {
     const lane = this.#laneFor(began);
     section.plan.steps.forEach(({ node, kernel }, i) => {
       const ms = times[2 * i + 1] / 1e6;
-      const layer = this.#layer(node, dimsOf, undefined);
+      const layer = this.#layer(node, dimsOf);
       this.#add(layer, kernel, ms * (alone ? 1 / this.#threads : 1));
       this.#count(layer, kernel, info, i);
       const from = began + times[2 * i] / 1e6;
@@ -150,7 +150,9 @@ class Collector {
     const start = from - this.#began;
     // What ran in the node's bodies has reported already: it counts there.
     const inner = this.spans.filter((span) => span.from >= start).reduce((sum, span) => sum + span.ms, 0);
-    const layer = this.#layer(node, dimsOf, reason);
+    const layer = this.#layer(node, dimsOf);
+    // Conversions of its inputs may have made the layer.
+    layer.reason = reason;
     this.#add(layer, 'reference', Math.max(0, elapsed - inner));
     if (this.#run === 0) {
       layer.calls++;
@@ -178,11 +180,11 @@ class Collector {
     for (let lane = 0; ; lane++) if ((ends[lane] ?? 0) <= from + 1e-3) return lane;
   }
 
-  #layer(node: Node, dimsOf: DimsOf, reason: string | undefined): Accumulated {
+  #layer(node: Node, dimsOf: DimsOf): Accumulated {
     let layer = this.layers.get(node);
     if (!layer) {
       const sizes = { calls: 0, macs: undefined, constantBytes: 0, dataBytes: 0, readMs: 0, rate: 1 };
-      layer = { node, dimsOf, reason, kernels: new Map(), ...sizes };
+      layer = { node, dimsOf, reason: undefined, kernels: new Map(), ...sizes };
       this.layers.set(node, layer);
     }
     return layer;
@@ -214,7 +216,7 @@ class Collector {
   #countMacs({ plan }: NativeSection, dimsOf: DimsOf): void {
     if (this.#run > 0) return;
     for (const node of new Set(plan.steps.map((step) => step.node))) {
-      addMacs(this.#layer(node, dimsOf, undefined), node, dimsOf);
+      addMacs(this.#layer(node, dimsOf), node, dimsOf);
     }
   }
 }
