@@ -3,7 +3,7 @@
 import { dtypeInfo } from '../ir/dtype.ts';
 import { sizeOf } from '../ir/shape.ts';
 import type { HostTensor } from '../ir/tensor.ts';
-import type { ConstantSource, EncodedPlan } from '../plan/builder.ts';
+import type { EncodedPlan } from '../plan/builder.ts';
 import type { NativeSection, Stage } from '../plan/stage.ts';
 import { densityOf } from '../sparse/density.ts';
 import type { Machine } from './machine.ts';
@@ -15,7 +15,7 @@ const SIZES = [1, 2, 4, 8, JOINT_PANEL] as const;
 
 /** Nanoseconds for a byte that leaves the caches a few cores share between two steps. */
 const DROP = 0.024;
-/** Nanoseconds for a byte of weights, most of whose way is hidden behind arithmetic. */
+/** Nanoseconds for a byte of generated code, most of whose way is hidden behind arithmetic. */
 const FETCH = 0.015;
 /** Code and weight of a nonzero in generated code. */
 const BYTES_PER_NONZERO = 15;
@@ -27,10 +27,12 @@ export function panelSizes(bytes: boolean): readonly number[] {
   return bytes ? SIZES : SIZES.slice(0, -1);
 }
 
-/** Bytes of weights that wait for memory: streams of weights are read ahead by the processor. */
-function weightBytes(source: ConstantSource): number {
-  if (source.kind === 'tensor' || source.packer.includes('.packed.')) return 0;
-  return source.sources.reduce((sum, each) => sum + (each ? sizeOf(each.dims) * bytesPerWeight(each) : 0), 0);
+/** Bytes of packed weights, of generated code or not. */
+function weightBytes({ constants }: EncodedPlan, code: boolean): number {
+  return constants.reduce((sum, source) => {
+    if (source.kind === 'tensor' || source.packer.includes('.sparse.') !== code) return sum;
+    return sum + source.sources.reduce((own, each) => own + (each ? sizeOf(each.dims) * bytesPerWeight(each) : 0), 0);
+  }, 0);
 }
 
 function bytesPerWeight(tensor: HostTensor): number {
@@ -60,10 +62,12 @@ function costOf(stage: Stage, { isa, l2, l3, spill }: Machine, threads: number):
     const info = native().estimatePlan(isa, numbers, plan.constants.length);
     const arithmetic = info.costs.reduce((total, cost) => total + cost, 0);
     const data = dataBytes(plan, info.dataBytes);
-    const weights = plan.constants.reduce((total, source) => total + weightBytes(source), 0);
+    // The processor reads streams ahead: they take what arithmetic does not hide.
+    const streams = Math.max(0, DROP * weightBytes(plan, false) - arithmetic);
+    const weights = FETCH * weightBytes(plan, true) + streams;
     // Half of a core's share of the last cache is for what is not a step's own.
     const dropped = beyond(data, Math.max(l2, l3 / threads / 2));
-    return sum + arithmetic + spill * beyond(data, l2) + DROP * dropped + FETCH * weights;
+    return sum + arithmetic + spill * beyond(data, l2) + DROP * dropped + weights;
   }, 0);
 }
 
