@@ -4,9 +4,9 @@ import type { Graph, Node, Value } from '../ir/graph.ts';
 import { makeConstant } from '../ir/graph.ts';
 import { type Shape, sameShape, sizeOf } from '../ir/shape.ts';
 import { int64Vector, toNumbers } from '../ir/tensor.ts';
-import { everyGraph, GraphEditor } from './editor.ts';
+import { everyGraphInTurns, GraphEditor } from './editor.ts';
 import { constantOf, dtypeOf, intAttribute, ints, intsAttribute, isOp, permOf, scalarOf, shapeOf } from './match.ts';
-import type { Pass } from './pass.ts';
+import { passInTurns } from './pass.ts';
 
 /** Constants up to this many elements are searched for neutral elements. */
 const SEARCHED = 1 << 16;
@@ -154,13 +154,16 @@ function cleanNode(editor: GraphEditor, node: Node, gone: Node[]): boolean {
   return true;
 }
 
-function clean(graph: Graph): boolean {
+function* clean(graph: Graph): Generator<void, boolean> {
   const editor = new GraphEditor(graph);
   const gone: Node[] = [];
   let changed = false;
-  for (const node of [...graph.nodes]) changed = cleanNode(editor, node, gone) || changed;
+  for (const node of [...graph.nodes]) {
+    changed = cleanNode(editor, node, gone) || changed;
+    yield;
+  }
   editor.remove(gone);
   return changed;
 }
 
-export const cleanup: Pass = { name: 'cleanup', run: (graph) => everyGraph(graph, clean) };
+export const cleanup = passInTurns('cleanup', (graph) => everyGraphInTurns(graph, clean));

@@ -122,3 +122,15 @@ export function everyGraph(graph: Graph, edit: (graph: Graph) => boolean): boole
   }
   return edit(graph) || changed;
 }
+
+/** The same with an edit in turns. */
+export function* everyGraphInTurns(
+  graph: Graph,
+  edit: (graph: Graph) => Generator<void, boolean>,
+): Generator<void, boolean> {
+  let changed = false;
+  for (const node of graph.nodes) {
+    for (const body of bodiesOf(node)) changed = (yield* everyGraphInTurns(body, edit)) || changed;
+  }
+  return (yield* edit(graph)) || changed;
+}

@@ -6,9 +6,9 @@ import { sizeOf } from '../ir/shape.ts';
 import { type HostTensor, tensor } from '../ir/tensor.ts';
 import { fusableActivation } from './activations.ts';
 import { type Affine, batchNormAffine, constantAffine } from './affine.ts';
-import { everyGraph, GraphEditor } from './editor.ts';
+import { everyGraph, everyGraphInTurns, GraphEditor } from './editor.ts';
 import { constantOf } from './match.ts';
-import type { Pass } from './pass.ts';
+import { type Pass, passInTurns } from './pass.ts';
 import { sameDeclaredShape } from './shapes.ts';
 
 const isConv = (node: Node): boolean => node.op === 'Conv' && (node.domain === '' || node.domain === 'filigree');
@@ -46,7 +46,7 @@ function foldAffine(editor: GraphEditor, conv: Node, next: Node, affine: Affine)
 }
 
 /** Folds what follows a plain convolution into its weights. */
-function foldFollowers(graph: Graph): boolean {
+function* foldFollowers(graph: Graph): Generator<void, boolean> {
   const editor = new GraphEditor(graph);
   let changed = false;
   for (const conv of [...graph.nodes]) {
@@ -63,6 +63,7 @@ function foldFollowers(graph: Graph): boolean {
       if (!affine || !foldAffine(editor, conv, next, affine)) break;
       changed = true;
     }
+    yield;
   }
   return changed;
 }
@@ -99,5 +100,5 @@ function growEpilogues(graph: Graph): boolean {
   return changed;
 }
 
-export const foldIntoConv: Pass = { name: 'fold-into-conv', run: (graph) => everyGraph(graph, foldFollowers) };
+export const foldIntoConv = passInTurns('fold-into-conv', (graph) => everyGraphInTurns(graph, foldFollowers));
 export const convEpilogue: Pass = { name: 'conv-epilogue', run: (graph) => everyGraph(graph, growEpilogues) };

@@ -4,9 +4,9 @@ import { type Attribute, type Graph, makeConstant, type Node, type Value } from 
 import { sizeOf } from '../ir/shape.ts';
 import { type HostTensor, tensor, toNumbers } from '../ir/tensor.ts';
 import { fusableActivation } from './activations.ts';
-import { everyGraph, GraphEditor } from './editor.ts';
+import { everyGraphInTurns, GraphEditor } from './editor.ts';
 import { dtypeOf, float, floatAttribute, int, intAttribute, isOp, otherInput, shapeOf, string } from './match.ts';
-import type { Pass } from './pass.ts';
+import { passInTurns } from './pass.ts';
 import {
   type ByteWeights,
   bytesBehind,
@@ -49,11 +49,14 @@ interface Ending {
 }
 
 /** The weights as [K, N]. */
-function untransposed(weights: ByteWeights): ByteWeights {
+function* untransposed(weights: ByteWeights): Generator<void, ByteWeights> {
   const [rows, columns] = weights.tensor.dims;
   const from = weights.tensor.data as Uint8Array | Int8Array;
   const data = new (from.constructor as Int8ArrayConstructor)(from.length);
-  for (let n = 0; n < rows; n++) for (let k = 0; k < columns; k++) data[k * rows + n] = from[n * columns + k];
+  for (let n = 0; n < rows; n++) {
+    for (let k = 0; k < columns; k++) data[k * rows + n] = from[n * columns + k];
+    if (n % 64 === 0) yield;
+  }
   const turned: HostTensor = { ...weights.tensor, dims: [columns, rows], data };
   return { ...weights, tensor: turned, value: makeConstant(`${weights.value.name}_transposed`, turned) };
 }
@@ -63,6 +66,7 @@ function fits({ tensor: t, zero, scale }: ByteWeights, axis: number): boolean {
   if (!zero) return t.dtype === 'int8' || toNumbers(t).every((w) => w <= 127);
   const zeros = toNumbers(zero.constant as HostTensor);
   if (scale.length !== zeros.length && zeros.length !== 1) return false;
+  if (t.dtype === 'int8' && zeros.every((z) => z === 0)) return true;
   const inner = axis === 0 ? sizeOf(t.dims) / t.dims[0] : 1;
   return toNumbers(t).every((w, i) => {
     const value = w - zeros[zeros.length === 1 ? 0 : Math.floor(i / inner) % t.dims[axis]];
@@ -70,7 +74,7 @@ function fits({ tensor: t, zero, scale }: ByteWeights, axis: number): boolean {
   });
 }
 
-function productOf(node: Node): Product | undefined {
+function* productOf(node: Node): Generator<void, Product | undefined> {
   if (!isOp(node, 'Conv', 'Gemm', 'MatMul')) return undefined;
   const [conv, gemm] = [node.op === 'Conv', node.op === 'Gemm'];
   const x = bytesBehind(node.inputs[0]);
@@ -83,7 +87,7 @@ function productOf(node: Node): Product | undefined {
   if (!conv && (shapeOf(node.inputs[0])?.length ?? 0) < 2) return undefined;
   const channels = found.tensor.dims[axis];
   const units = found.scale.map((s) => fround(x.how.scale * s));
-  const shared = { nodes: [node], x, channels, units, weights: transposed ? untransposed(found) : found };
+  const shared = { nodes: [node], x, channels, units, weights: transposed ? yield* untransposed(found) : found };
   const given = node.inputs[2];
   const bias = given ? integerBias(given, units, channels) : undefined;
   if (given && (!bias || (gemm && floatAttribute(node, 'beta', 1) !== 1))) return undefined;
@@ -278,8 +282,8 @@ function groupsFit(product: Product, ending: Ending): boolean {
   return depthwise || (product.channels / groups) % 4 === 0;
 }
 
-function fuseProduct(editor: GraphEditor, node: Node): boolean {
-  const found = productOf(node);
+function* fuseProduct(editor: GraphEditor, node: Node): Generator<void, boolean> {
+  const found = yield* productOf(node);
   if (!found) return false;
   const product = withAddedBias(editor, found);
   const ending = endingOf(editor, product.nodes[product.nodes.length - 1]);
@@ -310,14 +314,15 @@ function fuseProduct(editor: GraphEditor, node: Node): boolean {
   return true;
 }
 
-function fuse(graph: Graph): boolean {
+function* fuse(graph: Graph): Generator<void, boolean> {
   const editor = new GraphEditor(graph);
   let changed = false;
   // From the end, so that of two products that meet in an Add the later one, whose sibling exists, takes it.
   for (const node of [...graph.nodes].reverse()) {
-    if (editor.graph.nodes.includes(node)) changed = fuseProduct(editor, node) || changed;
+    if (editor.graph.nodes.includes(node)) changed = (yield* fuseProduct(editor, node)) || changed;
+    yield;
   }
   return changed;
 }
 
-export const fuseQuantized: Pass = { name: 'fuse-quantized', run: (graph) => everyGraph(graph, fuse) };
+export const fuseQuantized = passInTurns('fuse-quantized', (graph) => everyGraphInTurns(graph, fuse));

@@ -75,15 +75,16 @@ const pipeline: readonly Pass[] = [
   deadCode,
 ];
 
-/** Applies the rewrites one by one; the name of each comes after it has run. */
-export function* optimizing(graph: Graph): Generator<string> {
+/** Applies the rewrites one by one; the name of each comes after it has run, nothing within it. */
+export function* optimizing(graph: Graph): Generator<string | undefined> {
   for (const pass of pipeline) {
-    pass.run(graph);
+    if (pass.turns) for (const _ of pass.turns(graph)) yield undefined;
+    else pass.run(graph);
     yield pass.name;
   }
 }
 
 /** Applies every rewrite; outputs stay the same up to rounding. `after` sees the graph after each. */
 export function optimize(graph: Graph, after?: (pass: string, graph: Graph) => void): void {
-  for (const name of optimizing(graph)) after?.(name, graph);
+  for (const name of optimizing(graph)) if (name) after?.(name, graph);
 }

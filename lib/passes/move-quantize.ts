@@ -1,9 +1,9 @@
 /** Moves QuantizeLinear up over what commutes with it, to where its bytes are made, and cancels it there. */
 
 import { type Graph, makeValue, type Node, tensorType, type Value } from '../ir/graph.ts';
-import { everyGraph, GraphEditor } from './editor.ts';
+import { everyGraphInTurns, GraphEditor } from './editor.ts';
 import { shapeOf } from './match.ts';
-import type { Pass } from './pass.ts';
+import { passInTurns } from './pass.ts';
 import { bytesBehind, quantizes, sameQuantization } from './quantized-view.ts';
 
 /** Operators that only move elements of their first input. */
@@ -50,16 +50,17 @@ function cancel(editor: GraphEditor, q: Node): boolean {
   return true;
 }
 
-function move(graph: Graph): boolean {
+function* move(graph: Graph): Generator<void, boolean> {
   const editor = new GraphEditor(graph);
   let changed = false;
   for (let again = true; again; changed = changed || again) {
     again = false;
     for (const node of [...editor.graph.nodes]) {
       if (node.op === 'QuantizeLinear' && (cancel(editor, node) || pull(editor, node))) again = true;
+      yield;
     }
   }
   return changed;
 }
 
-export const moveQuantize: Pass = { name: 'move-quantize', run: (graph) => everyGraph(graph, move) };
+export const moveQuantize = passInTurns('move-quantize', (graph) => everyGraphInTurns(graph, move));
