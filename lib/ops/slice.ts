@@ -292,6 +292,19 @@ function lowerTrilu(ctx: LowerContext): string | undefined {
   return undefined;
 }
 
+/** More rows than any batch has: what exporters write who mean all. */
+const ALL_ROWS = 1e9;
+
+/** True where axis 0 is left as it is. */
+const keepsSlicedRows: NonNullable<OpDefinition['keepsRows']> = (node, inputs) => {
+  const [starts, ends, axes] = ['starts', 'ends', 'axes'].map((name, i) => axesOf(node, inputs, [name, i + 1, 10]));
+  const steps = node.version >= 10 && node.has(4) ? inputs.numbers(4) : starts?.map(() => 1);
+  const known = node.version >= 10 && node.has(3) ? axes : (axes ?? starts?.map((_, i) => i));
+  if (!firstAlone(inputs) || !starts || !ends || !steps || !known) return false;
+  const cut = known.filter((_, i) => starts[i] !== 0 || ends[i] < ALL_ROWS || steps[i] !== 1);
+  return spareRows(cut, inputs.ranks[0]);
+};
+
 export const sliceOps: readonly OpDefinition[] = [
   defineOp({
     name: 'Slice',
@@ -301,11 +314,7 @@ export const sliceOps: readonly OpDefinition[] = [
     attributes: { starts: 'ints', ends: 'ints', axes: 'ints' },
     traits: ['movement'],
     channels: () => 'slice',
-    keepsRows: (node, inputs) => {
-      const starts = axesOf(node, inputs, ['starts', 1, 10]);
-      const axes = axesOf(node, inputs, ['axes', 3, 10]) ?? (node.has(3) ? undefined : starts?.map((_, i) => i));
-      return firstAlone(inputs) && spareRows(axes, inputs.ranks[0]);
-    },
+    keepsRows: keepsSlicedRows,
     infer: (ctx) => [tensorType(ctx.dtype(0), inferSlice(ctx))],
     reference: (ctx) => [slice(ctx)],
     lower: lowerSlice,

@@ -164,6 +164,8 @@ const apart: Record<string, Build> = {
     const joined = g.op('Concat', [left, right], { axis: -1 });
     return [slice, pad, joined, g.op('Tile', [x, ints(1, 2, 1)])];
   },
+  'slices that name the whole batch': (g, x) =>
+    g.op('Slice', [x, ints(0, 1), ints(2 ** 31 - 1, 3), ints(0, 1), ints(1, 1)]),
   'reductions beside the batch': (g, x) => [
     g.op('ReduceMean', [x, ints(1, -1)], { keepdims: 0 }),
     g.op('ArgMax', [x], { axis: 2 }),
@@ -269,6 +271,8 @@ const mixed: Record<string, Build> = {
   'an item more': (g, x) => g.op('Pad', [x, ints(1, 0, 0, 0, 0, 0)]),
   'an item for another': (g, x) => g.op('Pad', [x, ints(1, 0, 0, -1, 0, 0)]),
   'items from last to first': (g, x) => g.op('Slice', [x, ints(-1), ints(-99), ints(0), ints(-1)]),
+  'all items but the first': (g, x) => g.op('Slice', [x, ints(1, 0), ints(2 ** 31 - 1, 3), ints(-3, 1)]),
+  'every second item': (g, x) => g.op('Slice', [x, ints(0), ints(2 ** 31 - 1), ints(0), ints(2)]),
   'the first three items': (g, x) => g.op('Slice', [x, ints(0), ints(3), ints(0)]),
   'the first item for all': (g, x) => g.op('Add', [x, g.op('Gather', [x, ints(0)], { axis: 0 })]),
   'items by number, from last to first': (g, x) => {
