@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -74,50 +73,55 @@ struct Matrix {
   std::vector<StreamEntry> entries;
 };
 
+/// Appends the rows that `piece` holds to a matrix whose columns are still numbered by tap and line, and marks them.
+void appendRows(const Source& source, const Piece& piece, int safe_pair, Matrix* matrix, std::vector<int32_t>* used) {
+  const auto entriesOf = [&](uint32_t bits) { return safe_pair && !isSafe(bits, safe_pair) ? 2 : 1; };
+  const size_t first = static_cast<size_t>(piece.first_row);
+  for (const Nonzero& nonzero : piece.nonzeros) {
+    matrix->begin[first + static_cast<size_t>(nonzero.row) + 1] += entriesOf(nonzero.bits);
+  }
+  std::vector<int64_t> next(static_cast<size_t>(piece.rows));
+  for (size_t row = 0; row < next.size(); row++) {
+    next[row] = matrix->begin[first + row];
+    matrix->begin[first + row + 1] += next[row];
+  }
+  matrix->entries.resize(static_cast<size_t>(matrix->begin[first + next.size()]));
+  size_t i = 0;
+  for (const Column& column : piece.columns) {
+    const int32_t number = static_cast<int32_t>(column.tap * source.lines() + column.line);
+    (*used)[static_cast<size_t>(number)] = 1;
+    for (; i < column.end; i++) {
+      int64_t& at = next[static_cast<size_t>(piece.nonzeros[i].row)];
+      uint32_t bits = piece.nonzeros[i].bits;
+      if (entriesOf(bits) == 2) {
+        const auto [low, high] = halve(bits);
+        matrix->entries[static_cast<size_t>(at++)] = {number, low};
+        bits = high;
+      }
+      matrix->entries[static_cast<size_t>(at++)] = {number, bits};
+    }
+  }
+}
+
 /// All rows over the used columns, by tap, then line; `safe_pair` as for streamU8Bytes.
 Matrix gather(const Source& source, int safe_pair) {
   Matrix matrix;
   matrix.begin.assign(static_cast<size_t>(source.rows()) + 1, 0);
-  const int64_t total = source.lines() * source.taps();
-  std::vector<int32_t> number(static_cast<size_t>(total), 0);
-  const auto slot = [&](const Column& column) -> int32_t& {
-    return number[static_cast<size_t>(column.tap * source.lines() + column.line)];
-  };
+  std::vector<int32_t> slot(static_cast<size_t>(source.lines() * source.taps()), 0);
   constexpr int64_t kAtOnce = 32;
   Piece piece;
   for (int64_t first = 0; first < source.rows(); first += kAtOnce) {
     source.collect(0, 1, first, std::min(kAtOnce, source.rows() - first), &piece);
-    for (const Column& column : piece.columns) slot(column) = 1;
-    for (const Nonzero& nonzero : piece.nonzeros) {
-      const int64_t entries = safe_pair && !isSafe(nonzero.bits, safe_pair) ? 2 : 1;
-      matrix.begin[static_cast<size_t>(first + nonzero.row) + 1] += entries;
-    }
+    appendRows(source, piece, safe_pair, &matrix, &slot);
   }
-  for (int64_t i = 0; i < total; i++) {
-    int32_t& place = number[static_cast<size_t>(i)];
-    if (!place) continue;
-    place = static_cast<int32_t>(matrix.columns.size());
-    matrix.columns.push_back({static_cast<int32_t>(i / source.lines()), static_cast<int32_t>(i % source.lines())});
+  for (size_t i = 0; i < slot.size(); i++) {
+    if (!slot[i]) continue;
+    slot[i] = static_cast<int32_t>(matrix.columns.size());
+    const int64_t number = static_cast<int64_t>(i);
+    matrix.columns.push_back(
+        {static_cast<int32_t>(number / source.lines()), static_cast<int32_t>(number % source.lines())});
   }
-  std::partial_sum(matrix.begin.begin(), matrix.begin.end(), matrix.begin.begin());
-  matrix.entries.resize(static_cast<size_t>(matrix.begin.back()));
-  std::vector<int64_t> next(matrix.begin);
-  for (int64_t first = 0; first < source.rows(); first += kAtOnce) {
-    source.collect(0, 1, first, std::min(kAtOnce, source.rows() - first), &piece);
-    size_t i = 0;
-    for (const Column& column : piece.columns) {
-      for (; i < column.end; i++) {
-        const size_t row = static_cast<size_t>(first + piece.nonzeros[i].row);
-        uint32_t bits = piece.nonzeros[i].bits;
-        if (safe_pair && !isSafe(bits, safe_pair)) {
-          const auto [low, high] = halve(bits);
-          matrix.entries[static_cast<size_t>(next[row]++)] = {slot(column), low};
-          bits = high;
-        }
-        matrix.entries[static_cast<size_t>(next[row]++)] = {slot(column), bits};
-      }
-    }
-  }
+  for (StreamEntry& entry : matrix.entries) entry.line = slot[static_cast<size_t>(entry.line)];
   return matrix;
 }
 
