@@ -46,7 +46,7 @@ struct QuadPacker {
       : scale(set1(r.scale)),
         high(set1(r.high)),
         zero_point(set1I(r.zero_point * 0x10001)),
-        low(set1I((static_cast<int>(r.low) + r.zero_point) * 0x01010101)),
+        low(set1I(static_cast<int32_t>(static_cast<uint32_t>(static_cast<int>(r.low) + r.zero_point) * 0x01010101u))),
         flip(set1I(r.is_signed ? static_cast<int32_t>(0x80808080) : 0)),
         order(repeat4(0x0c080400, 0x0d090501, 0x0e0a0602, 0x0f0b0703)) {}
 

@@ -375,7 +375,8 @@ void runRowGroup(const DenseBytes& d, int64_t unit, const TileBlock& block) {
     const int32_t* const begin = d.split_begin + group * cut.paddedRows() + first;
     for (int64_t r = 0; kPairDots && r < rows; r++) {
       for (int64_t t = 0; begin[r] < begin[r + 1] && t < count; t++) {
-        addSplits(d.splits + begin[r], d.splits + begin[r + 1], x[t], d.taps, taps.flip, sums + (r * count + t) * kLine);
+        addSplits(d.splits + begin[r], d.splits + begin[r + 1], x[t], d.taps, taps.flip,
+                  sums + (r * count + t) * kLine);
       }
     }
     for (int64_t t = 0; t < count; t++, i++) {

@@ -52,8 +52,8 @@ struct ByteRows {
 
 /// Of every column: the weights' scale, the sum of their bytes, and what their zero point leaves to add to each. Then
 /// the panels' words. Where products are of pairs (kPairDots in simd/bytes.h), what pairs cannot take whole follows in
-/// halves: for each panel the number of its first row of halves, and their total; the word that each row belongs to; the
-/// rows, of kPanel columns.
+/// halves: for each panel the number of its first row of halves, and their total; the word that each row belongs to;
+/// the rows, of kPanel columns.
 struct ByteWeights {
   int64_t depth, columns;
   FILIGREE_INLINE_MEMBER int64_t words() const { return (depth + 3) / 4; }

@@ -19,7 +19,8 @@ constexpr bool kByteDots = false;
 
 /// True where products of unsigned and signed bytes are added in pairs of 16 bits, saturating: exact for safe weights,
 /// whose magnitudes add up to at most kSafePair in each pair (255 * 128 is below 2^15).
-#if (defined(FILIGREE_AVX512) || defined(FILIGREE_AVX2)) && !(defined(FILIGREE_ISA_avx512vnni) || defined(FILIGREE_ISA_amx))
+#if (defined(FILIGREE_AVX512) || defined(FILIGREE_AVX2)) && \
+    !(defined(FILIGREE_ISA_avx512vnni) || defined(FILIGREE_ISA_amx))
 constexpr bool kPairDots = true;
 #else
 constexpr bool kPairDots = false;

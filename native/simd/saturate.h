@@ -36,9 +36,7 @@ FILIGREE_INLINE I32 addWords(I32 a, I32 b) {
 }
 
 /// The greater of unsigned bytes.
-FILIGREE_INLINE I32 maxBytes(I32 a, I32 b) {
-  return reinterpret_cast<I32>(FILIGREE_WIDE(max, epu8)(bits(a), bits(b)));
-}
+FILIGREE_INLINE I32 maxBytes(I32 a, I32 b) { return reinterpret_cast<I32>(FILIGREE_WIDE(max, epu8)(bits(a), bits(b))); }
 
 /// Byte i is byte order[i] of the same 128 bits, or 0 where order[i] is negative.
 FILIGREE_INLINE I32 shuffleBytes(I32 x, I32 order) {

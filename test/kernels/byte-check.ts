@@ -71,6 +71,7 @@ export const byteOptions: readonly ByteOptions[] = [
   { ...plain, split: 1, parts: 2, output: 1, outputZero: 0, residual: true, activation: 0, middle: 2 },
   { ...plain, split: 0, parts: 2, output: 2, outputZero: 0, residual: true, activation: 1, middle: 3 },
   { ...plain, split: 0, parts: 1, output: 0, outputZero: 0, residual: true, activation: 0, middle: 1 },
+  { ...plain, split: 0, parts: 1, output: 1, outputZero: 200, residual: false, activation: 1 },
   { ...plain, split: 1, parts: 2, output: 0, outputZero: 0, residual: false, activation: 0, extreme: true },
   {
     ...plain,
